@@ -1,0 +1,279 @@
+"""The reader's own pictures: a folder of image files becomes an `ImageSet`.
+
+Files are only ever opened for reading. What cannot be used is left out and named with its reason.
+How one file becomes pixels is in `decode.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import stat
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageColor
+from tqdm.auto import tqdm
+
+from chibi_lab.data.decode import FORMAT_NAMES, UnusablePictureError, read_picture
+from chibi_lab.data.images import ImageSet
+from chibi_lab.errors import ChibiError
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One path that was left out, relative to the folder; `reason` is "kind" or "kind: detail"."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What was found in a folder.
+
+    Attributes:
+        folder: The folder that was searched.
+        used: Files that became images, relative to the folder, in the order of the images.
+        skipped: All that was left out, in the order of the paths.
+    """
+
+    folder: Path
+    used: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+
+    def summary(self) -> str:
+        """One line that counts, then one line for each path that was left out."""
+        counts = f"{len(self.used)} pictures used, {len(self.skipped)} left out"
+        lines = [f"{_printable(self.folder)}: {counts}"]
+        lines += [f"  {_printable(skip.path)}: {skip.reason}" for skip in self.skipped]
+        return "\n".join(lines)
+
+
+def read_folder(
+    folder: str | Path,
+    size: int = 64,
+    background: str = "#ffffff",
+    minimum: int = 32,
+    progress: bool = True,
+) -> tuple[ImageSet, FolderReport]:
+    """Read every picture under a folder, searched recursively, as square images of one size.
+
+    PNG, JPEG, WebP, GIF (first frame) and BMP are told by their content, whatever their names.
+    Hidden files and folders are left out, and links to folders are not followed (so no loop can
+    occur); links to files are.
+
+    Args:
+        folder: Where to look. Nothing in it is changed.
+        size: Height and width of the images in pixels. Pictures with a shorter side are left out.
+        background: What transparent parts are laid on: a colour as in CSS.
+        minimum: The fewest pictures that are worth going on with.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The images, uint8 (N, size, size, 3), sorted by relative path, which the manifest lists
+        as `files` (beside `skipped`, a list of `path` and `reason`); and the report.
+
+    Raises:
+        ChibiError: If there is no such folder, if fewer than `minimum` pictures can be used, or
+            if `size` or `background` make no sense. It says what was found.
+    """
+    root = Path(folder).expanduser()
+    if size < 1:
+        raise ChibiError(f"the size of images is at least 1 pixel, not {size}")
+    try:
+        colour = ImageColor.getcolor(background, "RGB")
+    except ValueError:
+        raise ChibiError(f"{background!r} is no colour: write it like '#ffffff'") from None
+    if not root.is_dir():
+        found = "is a file, not a folder" if root.exists() else "is not there"
+        raise ChibiError(f"{_printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures")
+
+    files, skipped = _find(root)
+    try:
+        images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+    except (MemoryError, ValueError):
+        raise ChibiError(
+            f"{len(files)} pictures of {size} x {size} px do not fit into memory: "
+            "take a smaller size"
+        ) from None
+
+    def read(path: Path) -> np.ndarray | str:
+        try:
+            return read_picture(root / path, size, colour)
+        except UnusablePictureError as error:
+            return str(error)
+
+    used: list[Path] = []
+    Image.init()  # load the plugins now: their import is not meant for several threads
+    # Pillow decodes and filters outside Python's global lock, so threads do help.
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        with warnings.catch_warnings():  # what Pillow warns of is handled or named here
+            warnings.simplefilter("ignore")
+            results: Iterable[tuple[Path, np.ndarray | str]]
+            results = zip(files, pool.map(read, files), strict=True)
+            if progress:  # and not `disable=`, which would overrule TQDM_DISABLE
+                results = tqdm(results, "reading", len(files), unit=" pictures")
+            for path, result in results:
+                if isinstance(result, str):
+                    skipped.append(Skipped(path, result))
+                else:
+                    images[len(used)] = result
+                    used.append(path)
+    finally:
+        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
+    images.resize((len(used), size, size, 3), refcheck=False)  # in place: gives memory back
+
+    skipped.sort(key=lambda skip: skip.path.as_posix())
+    report = FolderReport(root, tuple(used), tuple(skipped))
+    if len(used) < max(minimum, 1):
+        raise ChibiError(_too_few(report, max(minimum, 1), size))
+    manifest = {
+        "source": "folder",
+        "folder": str(folder),
+        "size": size,
+        "background": background,
+        "count": len(used),
+        "credit": "",
+        "files": [path.as_posix() for path in used],
+        "skipped": [{"path": s.path.as_posix(), "reason": s.reason} for s in skipped],
+    }
+    return ImageSet(images, None, None, manifest), report
+
+
+def split_folder(
+    image_set: ImageSet, validation: float = 0.05, test: float = 0.05, seed: int = 0
+) -> dict[str, ImageSet]:
+    """Split own pictures so that no file, and no exact copy of one, is in two parts.
+
+    Images with the same pixels stay together. The same file always gives the same pixels, so
+    copies, links, and the same picture saved losslessly in another format are all caught; a
+    picture that was scaled or compressed once more is another picture. The order is that of
+    SHA-256 over the seed and the pixels: it depends on neither names nor places.
+
+    Args:
+        image_set: All images, as `read_folder` gives them.
+        validation: Share of the images to hold out for validation; 0 for none.
+        test: Share of the images to hold out for the test; 0 for none.
+        seed: Another seed, another split.
+
+    Returns:
+        "train", "validation" and "test", each in the order of `image_set`. A share above 0 gives
+        at least one image.
+
+    Raises:
+        ChibiError: If the shares are not in [0, 0.5] together, or if there are fewer different
+            pictures than parts.
+    """
+    if min(validation, test) < 0 or not validation + test <= 0.5:
+        raise ChibiError(
+            "validation and test take at least 0 and together at most half of the pictures, "
+            f"not {validation:g} and {test:g}"
+        )
+    copies: dict[bytes, list[int]] = {}
+    for index, image in enumerate(image_set.images):
+        key = hashlib.sha256(f"{seed}:".encode() + image.tobytes()).digest()
+        copies.setdefault(key, []).append(index)
+    room = {
+        part: max(1, int(share * len(image_set)))
+        for part, share in (("validation", validation), ("test", test))
+        if share > 0
+    }
+    if len(copies) <= len(room):
+        raise ChibiError(
+            f"{len(image_set)} pictures, of which {len(copies)} differ, are too few: "
+            f"a split into {' and '.join(['train', *room])} needs at least {len(room) + 1}"
+        )
+    order = sorted(copies)
+    # One group of copies for each held-out part first, the smallest ones, so that none stays
+    # empty. Then, in the order of the hashes, wherever there is room: mostly that is train.
+    first = dict(zip(sorted(order, key=lambda key: len(copies[key])), room, strict=False))
+    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for key, part in first.items():
+        parts[part] += copies[key]
+    for key in order:
+        if key not in first:
+            size = len(copies[key])
+            fits = (part for part in room if len(parts[part]) + size <= room[part])
+            parts[next(fits, "train")] += copies[key]
+    return {part: _select(image_set, sorted(indices)) for part, indices in parts.items()}
+
+
+def _select(image_set: ImageSet, indices: list[int]) -> ImageSet:
+    """The images at `indices`, with a manifest that lists their files only."""
+    part = image_set.select(indices)
+    files = image_set.manifest.get("files")
+    if files is None:
+        return part
+    manifest = {**part.manifest, "files": [files[index] for index in indices]}
+    return dataclasses.replace(part, manifest=manifest)
+
+
+def _find(root: Path) -> tuple[list[Path], list[Skipped]]:
+    """Every file that may be a picture, sorted by relative path, and what cannot be one."""
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            skipped.append(Skipped(folder.relative_to(root), _unreadable(error)))
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                folders.append(path)
+            elif reason := _no_candidate(entry):
+                skipped.append(Skipped(path.relative_to(root), reason))
+            else:
+                files.append(path.relative_to(root))
+    return sorted(files, key=Path.as_posix), skipped
+
+
+def _no_candidate(entry: os.DirEntry[str]) -> str:
+    """Why an entry of a folder need not be opened at all; "" if it may be a picture."""
+    if entry.name.startswith("."):
+        return "hidden"
+    try:
+        found = entry.stat()  # of what a link leads to
+    except OSError as error:
+        return ("broken link: " if entry.is_symlink() else "") + _unreadable(error)
+    if stat.S_ISDIR(found.st_mode):
+        return "link to a folder: not followed"
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe could wait for ever
+        return "not a file: a pipe, a socket or a device"
+    return "" if found.st_size else "empty file"
+
+
+def _too_few(report: FolderReport, minimum: int, size: int) -> str:
+    """The line that says what was found and what would be right."""
+    folder = _printable(report.folder)
+    wanted = f"at least {minimum} {FORMAT_NAMES} pictures of {size} x {size} px or more are needed"
+    if not report.used and not report.skipped:
+        return f"{folder} is empty: {wanted}"
+    line = f"{folder}: {wanted}, usable are {len(report.used)}"
+    if report.skipped:
+        kinds = Counter(skip.reason.partition(":")[0] for skip in report.skipped)
+        line += "; left out: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        example = report.skipped[0]
+        line += f" (first: {_printable(example.path)}: {example.reason})"
+    return line
+
+
+def _unreadable(error: OSError) -> str:
+    return f"unreadable: {error.strerror or error}"
+
+
+def _printable(path: Path) -> str:
+    """A file name that can be shown: no line breaks, no terminal codes, no broken encoding."""
+    name = path.as_posix()
+    return name if name.isprintable() else ascii(name)

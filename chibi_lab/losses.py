@@ -1,0 +1,113 @@
+"""The formulas of the Math chapter, one function each.
+
+Every function takes tensors and returns a scalar that can be differentiated. The
+discriminator's answers come in as *logits*, the numbers before the sigmoid: with
+``D(x) = sigmoid(l)`` both logarithms of the GAN's value have a form that never takes the
+logarithm of zero,
+
+    log D(x)       = -softplus(-l)
+    log(1 - D(x))  = -softplus(l)
+
+so the values are those of ``nn.BCELoss`` on probabilities, without its overflow.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    r"""The loss that the discriminator minimises: :math:`-V(D, G)`.
+
+    .. math::
+        -\mathbb{E}_{x \sim p_{data}}[\log D(x)] - \mathbb{E}_{z \sim p_z}[\log(1 - D(G(z)))]
+
+    It is ``BCELoss`` with target 1 on real images plus ``BCELoss`` with target 0 on generated
+    ones. Where D cannot tell them apart it is log 4, about 1.386.
+
+    Source: Goodfellow et al. (2014), equation 1.
+
+    Args:
+        real_logits: D's logits for real images, any shape.
+        fake_logits: D's logits for generated images, any shape.
+
+    Returns:
+        Scalar in nats, at least 0: the sum of the two means.
+    """
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def minimax_generator_loss(fake_logits: Tensor) -> Tensor:
+    r"""The generator's share of :math:`V(D, G)`, which the formula says to minimise.
+
+    .. math:: \mathbb{E}_{z \sim p_z}[\log(1 - D(G(z)))]
+
+    Its gradient vanishes where D recognises the generated images: it *saturates*.
+
+    Source: Goodfellow et al. (2014), equation 1.
+
+    Args:
+        fake_logits: D's logits for generated images, any shape.
+
+    Returns:
+        Scalar in nats, at most 0.
+    """
+    return -F.softplus(fake_logits).mean()
+
+
+def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
+    r"""The generator's loss in practice: ``BCELoss`` with target 1 on generated images.
+
+    .. math:: -\mathbb{E}_{z \sim p_z}[\log D(G(z))]
+
+    It has the same fixed point as :func:`minimax_generator_loss`, and a strong gradient where
+    that one has none.
+
+    Source: Goodfellow et al. (2014), section 3.
+
+    Args:
+        fake_logits: D's logits for generated images, any shape.
+
+    Returns:
+        Scalar in nats, at least 0.
+    """
+    return F.softplus(-fake_logits).mean()
+
+
+def squared_error(reconstruction: Tensor, images: Tensor) -> Tensor:
+    r"""The reconstruction term of the article: ``MSELoss(reduction="sum")``.
+
+    .. math:: \sum_i (\hat{x}_i - x_i)^2
+
+    Up to a constant this is :math:`-\log p_\theta(x|z)` in nats for a Gaussian whose variance
+    is fixed at 1/2. That variance is a choice, and it sets the weight between this term and
+    :func:`kl_divergence`.
+
+    Source: Kingma and Welling (2014), appendix C.2, with the variance held fixed.
+
+    Args:
+        reconstruction: The decoder's output, (N, 3, H, W).
+        images: The images that were encoded, the same shape.
+
+    Returns:
+        Scalar, at least 0: the sum over pixels, channels and the batch.
+    """
+    return F.mse_loss(reconstruction, images, reduction="sum")
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    r"""Kullback-Leibler divergence from the posterior to the prior, in closed form.
+
+    .. math::
+        KL(\mathcal{N}(\mu, \sigma^2) \,\|\, \mathcal{N}(0, 1))
+        = -\frac{1}{2} \sum_j (1 + \log \sigma_j^2 - \mu_j^2 - \sigma_j^2)
+
+    Source: Kingma and Welling (2014), appendix B.
+
+    Args:
+        mu: Means of the posterior, (N, latent_dim).
+        logvar: Logarithms of its variances, the same shape.
+
+    Returns:
+        Scalar in nats, at least 0: the sum over latent dimensions and the batch.
+    """
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum()

@@ -1,0 +1,33 @@
+"""Training: configs, the two loops, and the run folders that they leave."""
+
+from chibi_lab.training.config import GANConfig, TrainingConfig, VAEConfig
+from chibi_lab.training.gan import train_gan
+from chibi_lab.training.loop import TrainingDivergedError
+from chibi_lab.training.run import (
+    Run,
+    draw,
+    export_run,
+    latents,
+    load_drawer,
+    load_generator,
+    load_vae,
+    sample,
+)
+from chibi_lab.training.vae import train_vae
+
+__all__ = [
+    "GANConfig",
+    "Run",
+    "TrainingConfig",
+    "TrainingDivergedError",
+    "VAEConfig",
+    "draw",
+    "export_run",
+    "latents",
+    "load_drawer",
+    "load_generator",
+    "load_vae",
+    "sample",
+    "train_gan",
+    "train_vae",
+]

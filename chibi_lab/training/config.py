@@ -1,0 +1,155 @@
+"""Every choice of a training, in one frozen dataclass for each kind of model.
+
+The fields are the flags of ``chibi-lab train``; their docstrings are its help.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal
+
+from chibi_lab.errors import ChibiError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What the trainings of both kinds share. Lengths are counted in images seen."""
+
+    kind: ClassVar[str]
+
+    data: str = "adventurer"
+    """What to learn from: the name of a DiceBear style, or a folder of pictures."""
+    palette: str = "pastel"
+    """Colours of a DiceBear style: pastel, or original for the style's own."""
+    count: int = 10_000
+    """Number of training avatars to render. A folder is used whole."""
+    size: int = 64
+    """Side of the images in pixels: 32, 64 or 128."""
+    images: int = 200_000
+    """Length of the training in images seen."""
+    seed: int = 0
+    """Seed of everything random: first weights, order of the images, latents."""
+    batch: int = 32
+    """Images in one step."""
+    channels: int = 32
+    """Width of the networks at half the full resolution."""
+    latent_dim: int = 100
+    """Dimensions of the latent."""
+    log_every: int = 2_000
+    """Images seen between two rows of stats.jsonl."""
+    sample_every: int = 10_000
+    """Images seen between two sample grids."""
+    checkpoint_every: int = 50_000
+    """Images seen between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can run with.
+
+        Raises:
+            ChibiError: Names the field, its value and the range it must be in.
+        """
+        for name in ("count", "images", "channels", "latent_dim", "log_every", "sample_every"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(
+            self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1"
+        )
+        _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
+        _require(
+            self.batch >= 2, "batch", self.batch, "at least 2, since BatchNorm compares images"
+        )
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 up")
+
+    def to_json(self) -> dict[str, Any]:
+        """The config with its kind, ready for ``json.dump``."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class GANConfig(TrainingConfig):
+    """Training of a GAN: a DCGAN with the article's optimiser."""
+
+    kind: ClassVar[str] = "gan"
+
+    loss: Literal["non-saturating", "minimax"] = "non-saturating"
+    """Loss of the generator."""
+    learning_rate: float = 2e-4
+    """Step size of Adam, for both players."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates for the first and second moment of the gradient."""
+    ema_images: int = 10_000
+    """Half-life of the generator's averaged weights, in images seen."""
+
+    def __post_init__(self) -> None:
+        """Check the GAN's own fields too.
+
+        Raises:
+            ChibiError: Names the field, its value and the range it must be in.
+        """
+        super().__post_init__()
+        _require(
+            self.loss in ("non-saturating", "minimax"),
+            "loss",
+            self.loss,
+            "non-saturating or minimax",
+        )
+        _check_adam(self.learning_rate, self.betas)
+        _require(self.ema_images >= 1, "ema_images", self.ema_images, "at least 1")
+
+
+@dataclass(frozen=True)
+class VAEConfig(TrainingConfig):
+    """Training of a VAE with the article's loss and optimiser."""
+
+    kind: ClassVar[str] = "vae"
+
+    kl_weight: float = 1.0
+    """Weight of the KL term against the summed squared error; 1 is the article's."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates for the first and second moment of the gradient."""
+
+    def __post_init__(self) -> None:
+        """Check the VAE's own fields too.
+
+        Raises:
+            ChibiError: Names the field, its value and the range it must be in.
+        """
+        super().__post_init__()
+        _require(self.kl_weight >= 0, "kl_weight", self.kl_weight, "0 or more")
+        _check_adam(self.learning_rate, self.betas)
+
+
+CONFIGS: dict[str, type[GANConfig] | type[VAEConfig]] = {"gan": GANConfig, "vae": VAEConfig}
+
+
+def config_from_json(values: dict[str, Any]) -> GANConfig | VAEConfig:
+    """The config that :meth:`TrainingConfig.to_json` wrote.
+
+    Args:
+        values: Field names and values, with ``kind`` among them.
+
+    Returns:
+        The config, checked.
+
+    Raises:
+        ChibiError: If the kind or a field is unknown, or a value out of range.
+    """
+    values = dict(values)
+    kind = values.pop("kind", None)
+    if kind not in CONFIGS:
+        raise ChibiError(f"kind of model {kind!r} is unknown: it must be gan or vae")
+    unknown = values.keys() - {field.name for field in fields(CONFIGS[kind])}
+    if unknown:
+        raise ChibiError(f"config of a {kind} has unknown fields: {', '.join(sorted(unknown))}")
+    if "betas" in values:
+        values["betas"] = tuple(values["betas"])
+    return CONFIGS[kind](**values)
+
+
+def _require(holds: bool, name: str, value: object, right: str) -> None:
+    if not holds:
+        raise ChibiError(f"{name} is {value}: it must be {right}")
+
+
+def _check_adam(learning_rate: float, betas: tuple[float, float]) -> None:
+    _require(learning_rate > 0, "learning_rate", learning_rate, "above 0")
+    _require(all(0 <= beta < 1 for beta in betas), "betas", betas, "two numbers from 0 to below 1")

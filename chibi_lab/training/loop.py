@@ -1,0 +1,247 @@
+"""What surrounds a training step: counting, logging, samples, checkpoints, Ctrl-C, resume.
+
+The two trainings (``gan.py``, ``vae.py``) hold the steps themselves.
+"""
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import FrameType, TracebackType
+
+import torch
+from torch import Tensor, nn
+from torchvision.utils import save_image
+from tqdm.auto import tqdm
+
+from chibi_lab.data import BatchLoader
+from chibi_lab.errors import ChibiError
+from chibi_lab.training.checkpoint import (
+    Part,
+    read_checkpoint,
+    restore,
+    tensors_of,
+    with_prefix,
+    write_checkpoint,
+)
+from chibi_lab.training.run import Run, write_text
+
+KEPT_CHECKPOINTS = 2
+SAMPLE_COUNT = 32  # latents of the fixed grid
+SAMPLE_SEED = 0
+
+
+class TrainingDivergedError(ChibiError):
+    """A loss or a weight is no longer a finite number."""
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 numbers in hardware."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def mixed_precision() -> torch.autocast:
+    """Autocast to bfloat16 where the processor has it in hardware; elsewhere nothing changes.
+
+    Returns:
+        A context for the forward passes. Losses are computed outside of it, in float32.
+    """
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())
+
+
+def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network whose first weights come from a seed, laid out for fast convolutions.
+
+    Args:
+        seed: Seed of the weights; torch's global generator is left as it was.
+        build: Makes the network.
+
+    Returns:
+        The network, channels last, in training mode.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build().to(memory_format=torch.channels_last)
+
+
+class Loop(AbstractContextManager):
+    """Runs the steps of a training and keeps its run folder.
+
+    Used as ``with Loop(...) as loop: for real in loop: ...; loop.log(...)``. Each turn gives a
+    batch. Ctrl-C ends the loop after the step under way, with a checkpoint; a second Ctrl-C
+    interrupts at once.
+
+    Args:
+        run: Where to write.
+        loader: Gives the batches.
+        parts: All that has state, by name: networks, optimisers, random generators.
+        draw: Draws the sample grid with the current weights.
+        resume: Whether to go on from the newest checkpoint, if there is one.
+        progress: Whether to show a progress bar.
+
+    Attributes:
+        images_seen: Training images that went through the step so far.
+
+    Raises:
+        ChibiError: If the checkpoint to resume from is damaged or does not fit.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        loader: BatchLoader,
+        parts: Mapping[str, Part],
+        draw: Callable[[], Tensor],
+        *,
+        resume: bool,
+        progress: bool,
+    ) -> None:
+        self.run, self.loader, self.parts, self.draw = run, loader, parts, draw
+        self.images_seen = 0
+        self._seconds = 0.0  # of training, over all its resumed stretches
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+        self._stopped = False
+        if resume and run.checkpoints():
+            self._restore()
+        self._logged, self._logged_seconds = self.images_seen, self._seconds
+        self._saved = self.images_seen
+        self._show_progress = progress
+
+    def __enter__(self) -> "Loop":
+        """Take over Ctrl-C and start the clock."""
+        self._previous_handler = None
+        if threading.current_thread() is threading.main_thread():
+            self._previous_handler = signal.signal(signal.SIGINT, self._stop)
+        # No `disable=None`: an explicit value would overrule TQDM_DISABLE.
+        shown = {} if self._show_progress else {"disable": True}
+        config = self.run.config
+        self._bar = tqdm(
+            total=config.images, initial=self.images_seen, unit="img", unit_scale=True,
+            desc=f"training {config.kind}", **shown,
+        )  # fmt: skip
+        self._started = time.perf_counter() - self._seconds
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Save what was reached and give Ctrl-C back. After an error nothing is saved."""
+        try:
+            if kind is None and self.images_seen > self._saved:
+                self._flush()
+                self._sample()
+                self._save()
+        finally:
+            self._bar.close()
+            if self._previous_handler is not None:
+                signal.signal(signal.SIGINT, self._previous_handler)
+        if self._stopped:
+            tqdm.write(f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}")
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches until enough images were seen, (batch, 3, size, size) in [-1, 1]."""
+        config = self.run.config
+        if self.images_seen == 0:
+            self._sample()
+        while self.images_seen < config.images and not self._stopped:
+            before = self.images_seen
+            yield next(self.loader).contiguous(memory_format=torch.channels_last)
+            self.images_seen += config.batch
+            self._bar.update(config.batch)
+            if self._passed(before, config.log_every):
+                self._flush()
+            if self._passed(before, config.sample_every):
+                self._sample()
+            if self._passed(before, config.checkpoint_every):
+                self._flush()
+                self._save()
+
+    def log(self, **values: Tensor) -> None:
+        """Add a step's figures to the next row. They stay tensors: reading one would wait for it.
+
+        Args:
+            values: Scalars by name.
+        """
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach().double()
+        self._steps += 1
+
+    def _passed(self, before: int, every: int) -> bool:
+        return before // every != self.images_seen // every
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopped = True
+        signal.signal(signal.SIGINT, self._previous_handler)
+
+    def _flush(self) -> None:
+        """Append the means since the last row to stats.jsonl."""
+        if not self._steps:
+            return
+        means = {name: (total / self._steps).item() for name, total in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        broken = [name for name, mean in means.items() if not math.isfinite(mean)]
+        if broken:
+            self._diverged(f"{broken[0]} is {means[broken[0]]}")
+        self._seconds = time.perf_counter() - self._started
+        speed = (self.images_seen - self._logged) / (self._seconds - self._logged_seconds)
+        row = {"images_seen": self.images_seen, "seconds": round(self._seconds, 3)}
+        row |= {"images_per_second": round(speed, 1)}
+        row |= {name: float(f"{mean:.6g}") for name, mean in means.items()}
+        with (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self._bar.set_postfix({name: f"{mean:.3g}" for name, mean in means.items()}, refresh=False)
+        self._logged, self._logged_seconds = self.images_seen, self._seconds
+
+    def _sample(self) -> None:
+        path = self.run.path / "samples" / f"{self.images_seen:09d}.png"
+        beside = path.with_suffix(".part")
+        images = (self.draw() + 1) / 2
+        save_image(images, beside, format="png", nrow=8, pad_value=1.0)
+        beside.replace(path)
+
+    def _save(self) -> None:
+        tensors = {
+            f"{name}.{key}": value
+            for name, part in self.parts.items()
+            for key, value in tensors_of(part).items()
+        }
+        for key, value in tensors.items():
+            if not value.isfinite().all():
+                self._diverged(f"{key} is not finite")
+        progress = {
+            "images_seen": self.images_seen,
+            "seconds": self._seconds,
+            "loader": self.loader.state_dict(),
+        }
+        path = self.run.path / "checkpoints" / f"{self.images_seen:09d}.safetensors"
+        write_checkpoint(path, tensors, progress)
+        self._saved = self.images_seen
+        for old in self.run.checkpoints()[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+
+    def _restore(self) -> None:
+        tensors, progress = read_checkpoint(self.run.latest())
+        for name, part in self.parts.items():
+            restore(part, with_prefix(tensors, f"{name}."))
+        self.loader.load_state_dict(progress["loader"])
+        self.images_seen, self._seconds = progress["images_seen"], progress["seconds"]
+        # Rows written after the checkpoint tell of steps that will be taken again.
+        rows = [row for row in self.run.stats() if row["images_seen"] <= self.images_seen]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_text(self.run.path / "stats.jsonl", text)
+
+    def _diverged(self, what: str) -> None:
+        checkpoints = self.run.checkpoints()
+        good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint"
+        raise TrainingDivergedError(
+            f"training stopped: {what} between {self._logged:,} and {self.images_seen:,} images "
+            f"seen; {good}"
+        )
