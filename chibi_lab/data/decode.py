@@ -18,6 +18,7 @@ How, and why so:
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -148,26 +149,29 @@ def _scale_key_colour(image: ImageFile) -> None:
     """Bring the transparent colour of a PNG to the 8 bits that Pillow brings its pixels to.
 
     PNG gives it at the depth of the file (PNG specification, chunk tRNS), and Pillow leaves it
-    so: at 2, 4 and 16 bits a sample it would match other pixels, or none.
+    so: at 1, 2, 4 and 16 bits a sample it would match other pixels, or none.
     """
     key = image.info.get("transparency")
     depth = image.tile[0][3] if image.format == "PNG" and image.tile else None
     if depth == "RGB;16B" and isinstance(key, tuple):
         image.info["transparency"] = tuple(level >> 8 for level in key)
-    elif depth in ("L;2", "L;4") and isinstance(key, int):
-        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[depth]
+    elif depth in ("1", "L;2", "L;4") and isinstance(key, int):
+        # At 1 bit, newer versions of Pillow have done it already.
+        image.info["transparency"] = min(255, key * {"1": 255, "L;2": 85, "L;4": 17}[depth])
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     """Apply an embedded ICC profile; one that is broken or of other channels is ignored."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        return ImageCms.applyTransform(picture, _colour_transform(profile, picture.mode)) or picture
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return image if converted is None else converted
+        return picture
+
+
+@lru_cache(maxsize=8)  # 10 ms to build, and most pictures of a folder share one
+def _colour_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -50,7 +50,7 @@ class FolderReport:
 
     def summary(self) -> str:
         """One line that counts, then one line for each path that was left out."""
-        counts = f"{len(self.used)} pictures used, {len(self.skipped)} left out"
+        counts = f"pictures used: {len(self.used)}, left out: {len(self.skipped)}"
         lines = [f"{_printable(self.folder)}: {counts}"]
         lines += [f"  {_printable(skip.path)}: {skip.reason}" for skip in self.skipped]
         return "\n".join(lines)
@@ -257,10 +257,10 @@ def _no_candidate(entry: os.DirEntry[str]) -> str:
 def _too_few(report: FolderReport, minimum: int, size: int) -> str:
     """The line that says what was found and what would be right."""
     folder = _printable(report.folder)
-    wanted = f"at least {minimum} {FORMAT_NAMES} pictures of {size} x {size} px or more are needed"
+    wanted = f"needed: at least {minimum} ({FORMAT_NAMES}, {size} x {size} px or more)"
     if not report.used and not report.skipped:
-        return f"{folder} is empty: {wanted}"
-    line = f"{folder}: {wanted}, usable are {len(report.used)}"
+        return f"{folder} is empty; pictures {wanted}"
+    line = f"{folder}: usable pictures: {len(report.used)}, {wanted}"
     if report.skipped:
         kinds = Counter(skip.reason.partition(":")[0] for skip in report.skipped)
         line += "; left out: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())

@@ -1,0 +1,112 @@
+"""What this book asks of Sphinx beyond ``_config.yml``.
+
+* The plain command ``jupyter-book build book/`` is strict: a failing cell, a broken reference or
+  any other warning ends it with a non-zero exit code, and every later one until it is mended.
+* A chapter is run again when the package changes, not only when its notebook does.
+* Progress bars are switched off in the pages, where they would stand still.
+* The formulas need no network: MathJax is copied from an installed package.
+* The build says how long each chapter took.
+"""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from myst_nb.sphinx_ext import NbMetadataCollector
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+# One file that draws formulas as SVG, with every TeX package in it: no font, nothing loaded later.
+MATHJAX = Path("mathjax", "tex-svg-full.js")
+
+# The chapters that this build reads, and so executes.
+executed: set[str] = set()
+
+
+def package_files() -> list[Path]:
+    """Return what the chapters' outputs depend on beside the notebooks: package and versions."""
+    files = [
+        path
+        for path in sorted((ROOT / "chibi_lab").rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return [*files, ROOT / "constraints.txt"]
+
+
+def use_local_mathjax(app: Sphinx, config: Config) -> None:
+    """Load MathJax from the book's own static files."""
+    config.mathjax_path = MATHJAX.as_posix()
+
+
+def depend_on_package(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Have a notebook read and executed again when a file of the package is newer."""
+    if Path(app.env.doc2path(docname)).suffix == ".ipynb":
+        executed.add(docname)
+        for path in package_files():
+            app.env.note_dependency(str(path))
+
+
+def leave_out_thebe(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Drop the scripts of thebe, which would run cells on a server: nothing here uses it.
+
+    Jupyter Book loads it always, and twice, which every browser reports as an error.
+    """
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script.filename}{script.attributes.get('body', '')}".lower()
+    ]
+
+
+def report_times(app: Sphinx) -> None:
+    """Log the seconds that each chapter took which this build executed."""
+    times = {}
+    for docname in sorted(executed):
+        data = NbMetadataCollector.get_exec_data(app.env, docname)
+        if data:
+            times[docname] = data["runtime"] or 0.0
+    if times:
+        logger.info("")
+        for docname, seconds in times.items():
+            logger.info("%8.1f s  %s", seconds, docname)
+        logger.info("%8.1f s  all chapters", sum(times.values()))
+
+
+def finish(app: Sphinx, exception: Exception | None) -> None:
+    """Copy MathJax; after a build with warnings, make sure that the next one meets them again."""
+    if exception is not None:
+        return
+    if app.builder.format == "html":
+        spec = importlib.util.find_spec("sphinx-mathjax-offline")
+        if spec is None or not spec.submodule_search_locations:
+            raise RuntimeError(
+                "the package sphinx-mathjax-offline is not installed: install the extra 'book'"
+            )
+        target = Path(app.outdir, "_static", MATHJAX)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(spec.submodule_search_locations[0], "static", MATHJAX), target)
+    report_times(app)
+    if app._warncount:
+        # Pages that did not change are not read again, so their warnings would be lost.
+        Path(app.doctreedir, "environment.pickle").unlink(missing_ok=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension with Sphinx."""
+    app.keep_going = True  # finish the build, then exit with 1 if there was any warning
+    # The kernels inherit these: no progress bars.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ["PYTHONSTARTUP"] = str(Path(__file__).with_name("kernel_startup.py"))
+    app.connect("config-inited", use_local_mathjax)
+    app.connect("source-read", depend_on_package)
+    app.connect("html-page-context", leave_out_thebe)
+    app.connect("build-finished", finish)
+    return {"version": "1.0", "parallel_read_safe": False, "parallel_write_safe": True}

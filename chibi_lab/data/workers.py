@@ -1,0 +1,97 @@
+"""Draw many avatars with several processes.
+
+Processes, not threads, since resvg holds the interpreter lock while it draws.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from chibi_lab.data.avatars import render_avatars
+from chibi_lab.errors import ChibiError
+
+# Pixels that a worker draws at a time: 25 avatars at 64 px, well under a second.
+_BLOCK = 100_000
+# Forked processes start at once, with the style already loaded. macOS allows only spawned ones,
+# which import the package, and the program that runs, afresh.
+_START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+_DRAWING = "CHIBI_LAB_DRAWING"
+
+
+def draw_blocks(
+    style: str, seeds: range, size: int, palette: str, workers: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw the avatars of a range of seeds, block by block, in the order of the seeds.
+
+    Args:
+        style: A style of DiceBear.
+        seeds: One avatar each.
+        size: Height and width in pixels.
+        palette: "pastel" or "original".
+        workers: Processes that draw; by default one for each core, or none beside this one where
+            there is little to draw.
+
+    Yields:
+        Images, uint8 (n, size, size, 3), and attributes, int64 (n, A), of the next n seeds.
+
+    Raises:
+        ChibiError: If a process dies.
+    """
+    length = max(1, _BLOCK // size**2)
+    parts = [seeds[i : i + length] for i in range(0, len(seeds), length)]
+    draw = functools.partial(render_avatars, style, size=size, palette=palette)
+    # A few parts are drawn sooner than other processes start.
+    workers = min(workers or min(_cores(), 1 + len(parts) // 8), len(parts))
+    if workers == 1:
+        yield from map(draw, parts)
+        return
+    context = multiprocessing.get_context(_START_METHOD)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_on_interrupt)
+    os.environ[_DRAWING] = str(os.getpid())
+    try:
+        yield from executor.map(draw, parts)
+    except BrokenProcessPool:
+        raise ChibiError(
+            "a process that drew avatars died: is the memory full, or is load_avatars called "
+            "outside `if __name__ == '__main__':`? workers=1 draws without other processes"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+        os.environ.pop(_DRAWING, None)
+
+
+def refuse_inside_worker() -> None:
+    """Stop a worker that would draw what it was started to help with, and wait for ever.
+
+    A spawned process imports the program that started it; without the usual guard, that program
+    asks for its avatars once more.
+
+    Raises:
+        ChibiError: If this process was started by one that is drawing.
+    """
+    if os.environ.get(_DRAWING, str(os.getpid())) != str(os.getpid()):
+        raise ChibiError(
+            "load_avatars was called again while its own worker started: in a program, "
+            "put the call under `if __name__ == '__main__':`"
+        )
+
+
+def _end_on_interrupt() -> None:
+    """Ctrl-C reaches every process of a terminal: a worker ends at once, without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

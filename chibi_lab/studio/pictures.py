@@ -1,0 +1,118 @@
+"""Images as pictures that a person looks at: sheets, strips, and the avatar in a file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from chibi_lab.data import to_uint8
+from chibi_lab.errors import ChibiError
+
+MAX_SIDE = 4096
+
+
+def grid(
+    images: Tensor | np.ndarray, columns: int = 8, scale: int = 1, gap: int = 2
+) -> Image.Image:
+    """Lay images out in rows, in their order, on white.
+
+    Args:
+        images: float (N, 3, H, W) in [-1, 1], or uint8 (N, H, W, 3).
+        columns: Images in a row.
+        scale: Whole number of screen pixels for a pixel of an image, so that nothing is smoothed.
+        gap: White pixels around each image.
+
+    Returns:
+        The picture, RGB.
+
+    Raises:
+        ChibiError: If there is no image, or columns or scale is less than 1.
+    """
+    pixels = images if isinstance(images, np.ndarray) else to_uint8(images)
+    if len(pixels) == 0:
+        raise ChibiError("there is no image to show")
+    if columns < 1 or scale < 1 or gap < 0:
+        raise ChibiError(
+            f"columns is {columns}, scale {scale}, gap {gap}: they must be at least 1, 1 and 0"
+        )
+    pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    count, height, width, _ = pixels.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for place, image in enumerate(pixels):
+        row, column = divmod(place, columns)
+        top, left = row * (height + gap) + gap, column * (width + gap) + gap
+        sheet[top : top + height, left : left + width] = image
+    return Image.fromarray(sheet)
+
+
+def film_strip(rows: Sequence[Tensor | np.ndarray], scale: int = 1, gap: int = 2) -> Image.Image:
+    """Lay rows of images below one another: one row a moment, a model, or a direction.
+
+    Args:
+        rows: For each row its images, as in :func:`grid`; all images of one size, all rows as long.
+        scale: Screen pixels for a pixel of an image.
+        gap: White pixels around each image.
+
+    Returns:
+        The picture, RGB.
+
+    Raises:
+        ChibiError: If there is no row, or the rows differ in length or size.
+    """
+    arrays = [row if isinstance(row, np.ndarray) else to_uint8(row) for row in rows]
+    if not arrays or len({array.shape for array in arrays}) != 1:
+        shapes = ", ".join(str(array.shape) for array in arrays) or "none"
+        raise ChibiError(f"rows of a film strip must have one shape, not {shapes}")
+    return grid(np.concatenate(arrays), columns=len(arrays[0]), scale=scale, gap=gap)
+
+
+def save_avatar(
+    image: Tensor | np.ndarray,
+    path: Path | str,
+    size: int = 512,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Save one image as a PNG file that says where it comes from.
+
+    Args:
+        image: float (3, H, W) in [-1, 1], or uint8 (H, W, 3).
+        path: The file to make; its folder must exist.
+        size: Side of the picture in pixels. It is enlarged with a Lanczos filter: the lines get
+            smooth, but no detail is added.
+        metadata: Keys and texts that are written into the file, such as model, seed and credit.
+        overwrite: Whether a file that exists may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        ChibiError: If the size is out of range, the name does not end in .png, or the file exists
+            or cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ChibiError(f"{path} is no PNG file: let its name end in .png")
+    if not 1 <= size <= MAX_SIDE:
+        raise ChibiError(f"size is {size}: it must be 1 to {MAX_SIDE} pixels")
+    if path.exists() and not overwrite:
+        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
+    pixels = image if isinstance(image, np.ndarray) else to_uint8(image[None])[0]
+    picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS)
+    notes = PngInfo()
+    for key, text in (metadata or {}).items():
+        notes.add_itxt(key, text)
+    beside = path.with_name(path.name + ".part")
+    try:
+        picture.save(beside, format="png", pnginfo=notes)
+        beside.replace(path)
+    except OSError as error:
+        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,177 @@
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chibi_lab.cli import main
+from chibi_lab.training import Run
+
+TINY = ["--size", "32", "--channels", "4", "--latent-dim", "5", "--batch", "8", "--images", "64"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures that are no avatars: stripes, and two files that cannot be used."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for i in range(40):
+        stripes = np.repeat(random.integers(0, 256, (5, 1, 3), dtype=np.uint8), 8, axis=0)
+        Image.fromarray(np.repeat(stripes, 40, axis=1)).save(folder / f"{i:02d}.png")
+    (folder / "notes.png").write_text("no picture")
+    Image.new("RGB", (4, 4)).save(folder / "tiny.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("runs")
+    for kind in ("gan", "vae"):
+        assert main(["train", kind, "--data", str(folder), "--out", str(out / kind), *TINY]) == 0
+    return {kind: out / kind for kind in ("gan", "vae")}
+
+
+def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a refused command prints."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("chibi-lab: ")
+    return said.err
+
+
+def test_training_on_a_folder_names_what_was_left_out(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["train", "vae", "--data", str(folder), "--out", str(out), *TINY]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"^left out notes\.png: ", said.err, re.MULTILINE)
+    assert re.search(r"^left out tiny\.png: ", said.err, re.MULTILINE)
+    assert "64 images seen" in said.out
+    data = (out / "data.json").read_text()
+    assert "notes.png" in data
+    assert "tiny.png" in data
+    config = Run.open(out).config
+    assert (config.kind, config.size, config.images, config.data) == ("vae", 32, 64, str(folder))
+
+
+def test_sample_writes_the_same_grid_for_the_same_seed(
+    tmp_path: Path, runs: dict[str, Path]
+) -> None:
+    for kind, run in runs.items():
+        first, again = tmp_path / f"{kind}.png", tmp_path / f"{kind}2.png"
+        for out in (first, again):
+            command = ["sample", str(run), "--count", "6", "--seed", "3", "--out", str(out)]
+            assert main(command) == 0
+        assert first.read_bytes() == again.read_bytes()
+        assert Image.open(first).width >= 6 * 32
+
+
+def test_compare_writes_a_report(tmp_path: Path, runs: dict[str, Path]) -> None:
+    out = tmp_path / "report"
+    assert (
+        main(["compare", str(runs["gan"]), str(runs["vae"]), "--out", str(out), "--count", "64"])
+        == 0
+    )
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "gan" in page
+    assert "vae" in page
+
+
+def test_export_makes_a_run_that_draws(tmp_path: Path, runs: dict[str, Path]) -> None:
+    assert main(["export", str(runs["gan"]), "--out", str(tmp_path / "small")]) == 0
+    assert (
+        main(["sample", str(tmp_path / "small"), "--count", "1", "--out", str(tmp_path / "a.png")])
+        == 0
+    )
+
+
+def test_resume_needs_the_flag(
+    runs: dict[str, Path], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "gan", "--data", str(folder), "--out", str(runs["gan"]), *TINY]
+    assert "holds a run already" in complaint(command, capsys)
+    assert main([*command, "--resume"]) == 0
+
+
+def test_render_writes_pictures_with_their_attributes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHIBI_LAB_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    assert (
+        main(["render", "--size", "32", "--count", "3", "--split", "test", "--out", str(out)]) == 0
+    )
+    with (out / "attributes.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert all(Image.open(out / row["file"]).size == (32, 32) for row in rows)
+    assert {"hair", "hair_color", "glasses"} <= rows[0].keys()
+    assert "Lisa Wischofsky" in (out / "CREDIT.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "gan", "--out", "run", "--sise", "64"], "--sise"),
+        (["train", "gan"], "--out"),
+        (["train", "gan", "--out", "run", "--size", "big"], "--size"),
+        (["train", "gan", "--out", "run", "--size", "50"], "size is 50: it must be 32, 64 or 128"),
+        (["train", "gan", "--out", "run", "--data", "adventurers"], "did you mean adventurer"),
+        (["train", "diffusion", "--out", "run"], "diffusion"),
+        (["sample", "nowhere", "--out", "grid.png"], "nowhere is not a run"),
+        (["compare", "nowhere", "--out", "report"], "a comparison takes two or more"),
+        (["render", "--data", "adventurer", "--split", "half"], "--split"),
+        ([], "Missing subcommand: Expected one of {render, train, sample, compare, export}"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert message in complaint(arguments, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_that_cannot_be_written_says_so(
+    tmp_path: Path, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "no" / "such" / "grid.png"
+    assert f"cannot write {out}" in complaint(
+        ["sample", str(runs["vae"]), "--out", str(out)], capsys
+    )
+
+
+def test_help_explains_each_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "gan", "--help"]) == 0
+    said = capsys.readouterr().out
+    for flag in ("--data", "--out", "--size", "--images", "--seed", "--resume", "--learning-rate"):
+        assert flag in said
+
+
+def test_ctrl_c_saves_and_ends_with_130(tmp_path: Path, folder: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chibi_lab", "train", "gan", "--data", str(folder),
+         "--out", str(out), *TINY, "--images", "100000000", "--log-every", "64"],
+        env={**os.environ, "TQDM_DISABLE": "1"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (out / "stats.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert Run.open(out).images_seen >= 64

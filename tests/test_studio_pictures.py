@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from chibi_lab.data import to_float
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio import film_strip, grid, save_avatar
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
+
+
+def test_grid_keeps_every_pixel_in_order(pixels: np.ndarray) -> None:
+    sheet = np.asarray(grid(pixels, columns=3, scale=2, gap=1))
+    assert sheet.shape == (2 * 9 + 1, 3 * 9 + 1, 3)
+    for place, image in enumerate(pixels):
+        row, column = divmod(place, 3)
+        part = sheet[row * 9 + 1 : row * 9 + 9, column * 9 + 1 : column * 9 + 9]
+        assert np.array_equal(part[::2, ::2], image)
+        assert np.array_equal(part[1::2, 1::2], image)
+    assert (sheet[0] == 255).all()
+    assert (sheet[10:, 19:] == 255).all()  # the sixth place stays empty
+
+
+def test_grid_of_tensors_is_the_grid_of_their_pixels(pixels: np.ndarray) -> None:
+    assert grid(to_float(pixels)).tobytes() == grid(pixels).tobytes()
+
+
+def test_a_short_grid_is_no_wider_than_its_images(pixels: np.ndarray) -> None:
+    assert grid(pixels, columns=8, gap=0).size == (5 * 4, 4)
+
+
+def test_film_strip_has_one_row_for_each(pixels: np.ndarray) -> None:
+    strip = film_strip([pixels, pixels[::-1]], gap=0)
+    assert strip.size == (20, 8)
+    assert np.array_equal(np.asarray(strip)[4:, :4], pixels[-1])
+    with pytest.raises(ChibiError, match="rows of a film strip must have one shape"):
+        film_strip([pixels, pixels[:2]])
+
+
+def test_nothing_to_show_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(ChibiError, match="there is no image to show"):
+        grid(pixels[:0])
+    with pytest.raises(ChibiError, match="columns is 0"):
+        grid(pixels, columns=0)
+
+
+def test_a_saved_avatar_says_where_it_comes_from(tmp_path: Path, pixels: np.ndarray) -> None:
+    notes = {"Source": "AI-generated", "Credit": "Ä. Künstlerin"}
+    file = save_avatar(pixels[0], tmp_path / "me.png", size=64, metadata=notes)
+    picture = Image.open(file)
+    assert picture.size == (64, 64)
+    assert picture.text == notes
+    assert [path.name for path in tmp_path.iterdir()] == ["me.png"]
+
+
+def test_saving_at_its_own_size_changes_nothing(tmp_path: Path, pixels: np.ndarray) -> None:
+    file = save_avatar(to_float(pixels)[1], tmp_path / "me.png", size=4)
+    assert np.array_equal(np.asarray(Image.open(file)), pixels[1])
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path, pixels: np.ndarray) -> None:
+    file = save_avatar(pixels[0], tmp_path / "me.png", size=4)
+    before = file.read_bytes()
+    with pytest.raises(ChibiError, match="exists: choose another name, or ask to overwrite it"):
+        save_avatar(pixels[1], file, size=4)
+    assert file.read_bytes() == before
+    save_avatar(pixels[1], file, size=4, overwrite=True)
+    assert file.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("me.jpg", 64, r"me\.jpg is no PNG file: let its name end in \.png"),
+        ("me.png", 0, "size is 0: it must be 1 to 4096 pixels"),
+        ("me.png", 100_000, "size is 100000: it must be 1 to 4096 pixels"),
+        ("no/such/me.png", 64, r"cannot write .*me\.png"),
+    ],
+)
+def test_a_file_that_cannot_be_is_named(
+    tmp_path: Path, pixels: np.ndarray, name: str, size: int, message: str
+) -> None:
+    with pytest.raises(ChibiError, match=message):
+        save_avatar(pixels[0], tmp_path / name, size=size)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ChibiError, match="not a number"):
+        save_avatar(torch.full((3, 4, 4), float("nan")), tmp_path / "me.png")
