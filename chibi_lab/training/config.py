@@ -16,17 +16,17 @@ class TrainingConfig:
     kind: ClassVar[str]
 
     data: str = "adventurer"
-    """What to learn from: the name of a DiceBear style, or a folder of pictures."""
+    """The name of a DiceBear style to learn from, or a folder of pictures."""
     palette: str = "pastel"
-    """Colours of a DiceBear style: pastel, or original for the style's own."""
+    """Colours of a DiceBear style, pastel or original (the style's own)."""
     count: int = 10_000
     """Number of training avatars to render. A folder is used whole."""
     size: int = 64
-    """Side of the images in pixels: 32, 64 or 128."""
+    """Side of the images, 32, 64 or 128 pixels."""
     images: int = 200_000
     """Length of the training in images seen."""
     seed: int = 0
-    """Seed of everything random: first weights, order of the images, latents."""
+    """Seed of everything random (first weights, order of the images, latents)."""
     batch: int = 32
     """Images in one step."""
     channels: int = 32
