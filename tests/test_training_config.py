@@ -34,6 +34,7 @@ def test_a_config_is_frozen() -> None:
         ("learning_rate", 0.0, "learning_rate is 0.0: it must be above 0"),
         ("betas", (0.5, 1.0), "betas is .0.5, 1.0.: it must be two numbers from 0 to below 1"),
         ("loss", "wgan", "loss is wgan: it must be non-saturating or minimax"),
+        ("instance_noise", -0.1, "instance_noise is -0.1: it must be 0 or more"),
         ("ema_images", 0, "ema_images is 0: it must be at least 1"),
     ],
 )

@@ -1,5 +1,7 @@
 import json
+import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from chibi_lab.data import ImageSet, to_float
 from chibi_lab.errors import ChibiError
+from chibi_lab.models import Discriminator
 from chibi_lab.training import (
     GANConfig,
     Run,
@@ -29,7 +32,11 @@ from chibi_lab.training.loop import Loop
 TINY = {"size": 32, "channels": 4, "latent_dim": 5, "batch": 8, "images": 64, "log_every": 16}
 EVERY = {"sample_every": 32, "checkpoint_every": 32}
 Train = Callable[..., Run]
-KINDS = [(train_gan, GANConfig), (train_vae, VAEConfig)]
+KINDS = [
+    (train_gan, GANConfig),
+    (train_gan, partial(GANConfig, instance_noise=0.1)),
+    (train_vae, VAEConfig),
+]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,7 @@ def test_stats_name_the_losses_and_stay_in_range(gan_run: Run, vae_run: Run) -> 
 
 @pytest.mark.parametrize(("train", "config"), KINDS)
 def test_the_same_seed_gives_the_same_bytes(
-    train: Train, config: type, tmp_path: Path, pictures: ImageSet
+    train: Train, config: Callable[..., GANConfig | VAEConfig], tmp_path: Path, pictures: ImageSet
 ) -> None:
     def trained(name: str, seed: int) -> Run:
         return train(
@@ -98,7 +105,7 @@ def test_the_same_seed_gives_the_same_bytes(
 
 @pytest.mark.parametrize(("train", "config"), KINDS)
 def test_resumed_training_is_the_training_without_a_stop(
-    train: Train, config: type, tmp_path: Path, pictures: ImageSet
+    train: Train, config: Callable[..., GANConfig | VAEConfig], tmp_path: Path, pictures: ImageSet
 ) -> None:
     whole = train(config(**TINY, **EVERY), tmp_path / "whole", images=pictures, progress=False)
     half = TINY | {"images": 40}  # not at a checkpoint's or a log row's multiple
@@ -153,8 +160,6 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
 def test_ctrl_c_saves_and_resume_ends_as_if_nothing_had_happened(
     tmp_path: Path, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import signal
-
     config = VAEConfig(**TINY, **EVERY)
     whole = train_vae(config, tmp_path / "whole", images=pictures, progress=False)
 
@@ -192,6 +197,29 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(
     run = Run.open(tmp_path / "run")
     assert run.images_seen == 32
     assert [row["images_seen"] for row in run.stats()] == [16, 32]
+
+
+def test_instance_noise_lies_on_what_the_discriminator_sees(
+    tmp_path: Path, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    forward = Discriminator.forward
+
+    def spy(self: Discriminator, images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.detach())
+        return forward(self, images)
+
+    monkeypatch.setattr(Discriminator, "forward", spy)
+    flat = ImageSet(np.full((8, 32, 32, 3), 255, dtype=np.uint8))  # images that are 1 everywhere
+    for deviation in (0.0, 0.25):
+        seen.clear()
+        config = GANConfig(**TINY | {"images": 8}, instance_noise=deviation)
+        train_gan(config, tmp_path / str(deviation), images=flat, progress=False)
+        real, fake, judged = seen  # the three passes of one step
+        assert (real - 1).std().item() == pytest.approx(deviation, rel=0.02)
+        assert (judged.float() - fake.float()).std().item() == pytest.approx(
+            deviation * 2**0.5, rel=0.02
+        )  # the same drawings, noise of their own
 
 
 def test_weights_that_are_not_finite_are_never_saved(

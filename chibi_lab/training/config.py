@@ -74,6 +74,8 @@ class GANConfig(TrainingConfig):
     """Step size of Adam, for both players."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates for the first and second moment of the gradient."""
+    instance_noise: float = 0.0
+    """Deviation of the noise on all images that the discriminator sees; 0 is the article's."""
     ema_images: int = 10_000
     """Half-life of the generator's averaged weights, in images seen."""
 
@@ -91,6 +93,7 @@ class GANConfig(TrainingConfig):
             "non-saturating or minimax",
         )
         _check_adam(self.learning_rate, self.betas)
+        _require(self.instance_noise >= 0, "instance_noise", self.instance_noise, "0 or more")
         _require(self.ema_images >= 1, "ema_images", self.ema_images, "at least 1")
 
 

@@ -31,7 +31,8 @@ def train_gan(
     """Train a DCGAN as the article does, and keep all of it in a run.
 
     Source: Goodfellow et al. (2014), algorithm 1, with one discriminator step a batch; networks
-    and optimiser of Radford et al. (2016).
+    and optimiser of Radford et al. (2016); noise on the discriminator's images, where the config
+    asks for it, as in Arjovsky and Bottou (2017), section 3.
 
     Args:
         config: Every choice.
@@ -67,6 +68,13 @@ def train_gan(
     }[config.loss]
 
     noise = torch.Generator().manual_seed(config.seed)
+
+    def shown(images: Tensor) -> Tensor:
+        """Images as the discriminator sees them."""
+        if config.instance_noise == 0:
+            return images
+        return images + config.instance_noise * torch.randn(images.shape, generator=noise)
+
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
     parts = {
         "generator": generator,
@@ -86,8 +94,8 @@ def train_gan(
 
             # Discriminator: answer 1 for real images and 0 for generated ones.
             with mixed_precision():
-                real_logits = discriminator(real).float()
-                fake_logits = discriminator(fake.detach()).float()
+                real_logits = discriminator(shown(real)).float()
+                fake_logits = discriminator(shown(fake.detach())).float()
             loss_d = discriminator_loss(real_logits, fake_logits)
             optimizer_d.zero_grad()
             loss_d.backward()
@@ -96,7 +104,7 @@ def train_gan(
             # Generator: make the discriminator answer 1 for what it draws.
             discriminator.requires_grad_(False)
             with mixed_precision():
-                answer = discriminator(fake).float()
+                answer = discriminator(shown(fake)).float()
             loss_g = generator_loss(answer)
             optimizer_g.zero_grad()
             loss_g.backward()
