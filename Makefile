@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Exists when the environment is complete; older than what it was made from, it is made again.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help env book test lab notebooks check format pins clean
+.PHONY: help env book test lab notebooks gallery check format pins clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -30,6 +30,9 @@ lab: $(INSTALLED)  ## open the book in JupyterLab
 
 notebooks: book  ## build the book, then keep the outputs in book/*.ipynb
 	$(BIN)/python book/_ext/keep_outputs.py
+
+gallery: $(INSTALLED)  ## draw the picture of the first page anew
+	$(BIN)/python book/_ext/draw_gallery.py
 
 check: $(INSTALLED)  ## look for mistakes and untidy code, change nothing
 	$(BIN)/ruff check .

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+import draw_gallery
 import keep_outputs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,3 +195,10 @@ def test_plain_build_is_strict_and_notices_a_changed_package(small_book: Path) -
         assert failed.returncode != 0, failed.stdout
         assert "AssertionError" in failed.stdout
         assert "nowhere" in failed.stdout
+
+
+def test_gallery_shows_the_weights_that_ship() -> None:
+    shown = np.asarray(Image.open(draw_gallery.GALLERY).convert("RGB")).astype(int)
+    drawn = np.asarray(draw_gallery.draw_gallery()).astype(int)
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 1, "run make gallery"
