@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -209,9 +210,11 @@ def _train(
 
 
 def _one_line(box: str) -> str:
-    """Title and first paragraph of tyro's boxed complaint."""
-    title, *lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
-    paragraph = " ".join(lines[: lines.index("")] if "" in lines else lines)
+    """Title and first paragraph of tyro's complaint, in a frame or between rules of dashes."""
+    first, *rows = (row.strip(" │╭╮╰╯") for row in box.splitlines())
+    title = first.strip("─ ")
+    rows = rows[1:] if rows and not rows[0].strip("-") else rows
+    paragraph = " ".join(takewhile(lambda row: row.strip("─-"), rows))
     # A config's own complaint needs no title, nor tyro's name for the place where it was raised.
     own = re.sub(r"^Error parsing __tyro-dummy-inner__\S*: ", "", paragraph)
     return own if own != paragraph or own.startswith(title) else f"{title}: {paragraph}"

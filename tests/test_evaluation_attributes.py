@@ -14,24 +14,24 @@ SCHEMA = AttributeSchema(
 COLOURS = ((220, 40, 40), (40, 220, 40), (40, 40, 220))
 
 
-def draw_set(count: int, seed: int, size: int = 32) -> ImageSet:
+def draw_set(count: int, seed: int, scale: int = 1) -> ImageSet:
     """Little drawings with known attributes: a shape of some colour, on a noisy ground."""
     random = np.random.default_rng(seed)
     labels = np.stack(
         [random.integers(0, len(values), count) for values in SCHEMA.values], axis=1
     ).astype(np.int64)
-    images = np.empty((count, 32, 32, 3))
+    images = np.empty((count, 16, 16, 3))
     for image, (shape, colour, ground, _) in zip(images, labels, strict=True):
         image[:] = (70, 180)[ground]
-        image[2:12, 2:12] = COLOURS[colour]  # an eye-catcher that says nothing about the shape
+        image[1:6, 1:6] = COLOURS[colour]  # an eye-catcher that says nothing about the shape
         if shape == 1:
-            image[20:22, 6:26] = 0
+            image[10:11, 3:13] = 0
         if shape == 2:
-            image[18:24, 12:18] = 0
+            image[9:12, 6:9] = 0
         if shape == 3:
-            image[28:, 28:] = 0
+            image[13:, 13:] = 0
     images += random.normal(0, 12, images.shape)
-    pixels = images.clip(0, 255).astype(np.uint8).repeat(size // 32, 1).repeat(size // 32, 2)
+    pixels = images.clip(0, 255).astype(np.uint8).repeat(scale, 1).repeat(scale, 2)
     return ImageSet(pixels, labels, SCHEMA)
 
 
@@ -57,9 +57,14 @@ def test_soft_pictures_are_read_too(reader: AttributeReader) -> None:
     assert right.min() > 0.95, right
 
 
-def test_larger_pictures_are_averaged_down(reader: AttributeReader) -> None:
-    test = draw_set(50, 2, size=64)
-    assert np.array_equal(reader.read(test), reader.read(draw_set(50, 2)))
+def test_larger_pictures_are_averaged_down() -> None:
+    labelled = draw_set(200, 0, scale=4)
+    shapes = AttributeSchema(SCHEMA.names[:1], SCHEMA.values[:1])
+    reader = AttributeReader(ImageSet(labelled.images, labelled.attributes[:, :1], shapes))
+    test = draw_set(50, 2, scale=4)
+    assert (reader.read(test) == test.attributes[:, :1]).mean() > 0.95
+    half = draw_set(50, 2, scale=2)  # 32 pixels, as large as the labelled ones are averaged down to
+    assert np.array_equal(reader.read(test), reader.read(half))
 
 
 def test_accuracy_counts_the_right_ones(reader: AttributeReader) -> None:
@@ -92,7 +97,7 @@ def test_pictures_without_attributes_are_refused(reader: AttributeReader) -> Non
     with pytest.raises(ChibiError, match="must have the attributes of the labelled ones"):
         reader.accuracy(plain)
     with pytest.raises(ChibiError, match="as large as the labelled ones"):
-        reader.read(torch.zeros(1, 3, 16, 16))
+        reader.read(torch.zeros(1, 3, 8, 8))
 
 
 def test_coverage_counts_what_is_drawn_often_enough() -> None:

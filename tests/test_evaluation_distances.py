@@ -5,10 +5,10 @@ from torchvision.transforms.functional import gaussian_blur
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import memorisation, nearest
-from chibi_lab.evaluation.distances import neighbours, nearest_rows
+from chibi_lab.evaluation.distances import nearest_rows, neighbours
 
 
-def random_images(count: int, seed: int, size: int = 32) -> torch.Tensor:
+def random_images(count: int, seed: int, size: int = 16) -> torch.Tensor:
     """Smooth random pictures, no two alike."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 4, 4, generator=generator) * 2 - 1
@@ -16,7 +16,7 @@ def random_images(count: int, seed: int, size: int = 32) -> torch.Tensor:
 
 
 def test_nearest_is_that_of_brute_force() -> None:
-    images, reference = random_images(300, 0), random_images(500, 1)
+    images, reference = random_images(100, 0), random_images(600, 1)
     distance, index = nearest(images, reference)
     brute = torch.stack([(reference - image).square().mean((1, 2, 3)).sqrt() for image in images])
     assert torch.equal(index, brute.argmin(1))
@@ -83,7 +83,7 @@ def test_new_images_are_no_copies() -> None:
 
 def test_blur_is_not_taken_for_copying() -> None:
     train, held_out = random_images(400, 0), random_images(300, 1)
-    blurred = gaussian_blur(random_images(300, 2), [21, 21], [6, 6])
+    blurred = gaussian_blur(random_images(300, 2), [11, 11], [3, 3])
     result = memorisation(blurred, train, held_out)
     assert result.ratio < 0.9  # nearer to everything, but to nothing in particular
     assert result.copied < 0.05

@@ -1,6 +1,15 @@
 """What a person touches: pictures, charts, and the choice of an avatar."""
 
+from chibi_lab.studio.choice import AvatarChoice
+from chibi_lab.studio.chooser import AvatarChooser
 from chibi_lab.studio.figures import use_book_style
 from chibi_lab.studio.pictures import film_strip, grid, save_avatar
 
-__all__ = ["film_strip", "grid", "save_avatar", "use_book_style"]
+__all__ = [
+    "AvatarChoice",
+    "AvatarChooser",
+    "film_strip",
+    "grid",
+    "save_avatar",
+    "use_book_style",
+]

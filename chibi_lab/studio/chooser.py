@@ -1,0 +1,187 @@
+"""The avatar chooser: widgets over :class:`AvatarChoice`."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from PIL import Image
+from torch import Tensor
+
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio.choice import MAX_CANDIDATES, AvatarChoice
+from chibi_lab.studio.pictures import grid
+from chibi_lab.training import Run
+
+SIZES = (128, 256, 512, 1024, 2048)
+MAX_SEED = 2**31 - 1
+NUMBER_WIDTH = "180px"
+
+# Every candidate is a real button with its picture as background, so that the keyboard and a
+# screen reader reach it too. What is chosen is marked by a tick, not by colour alone.
+STYLE = """
+.SCOPE button.chibi-candidate { width: 108px; height: 128px; padding: 102px 0 0; margin: 0;
+  line-height: 24px; background-repeat: no-repeat; background-position: 50% 4px;
+  background-size: 96px 96px; image-rendering: pixelated; border: 2px solid transparent; }
+.SCOPE button.chibi-candidate.chibi-chosen { border-color: currentColor; font-weight: bold; }
+.SCOPE img { image-rendering: pixelated; display: block; }
+"""
+
+
+class AvatarChooser(widgets.VBox):
+    """Widgets for choosing an avatar: model, seed, a sheet of candidates, and a button that saves.
+
+    Args:
+        runs: Runs of either kind, by the name that is shown, such as ``{"GAN": run}``.
+        folder: Where the avatar is saved.
+        seed: Seed of the first candidates.
+        count: How many of them.
+
+    Attributes:
+        choice: The state: which candidates there are, and which is chosen.
+
+    Raises:
+        ChibiError: If there is no run, or the first one cannot draw.
+    """
+
+    def __init__(
+        self, runs: Mapping[str, Run], folder: Path | str = ".", seed: int = 0, count: int = 16
+    ) -> None:
+        self.choice = AvatarChoice(runs)
+        self.choice.candidates(next(iter(self.choice.runs)), seed, count)
+        self._folder = Path(folder)
+        self._model = widgets.Dropdown(
+            options=list(self.choice.runs), description="Model", layout={"width": NUMBER_WIDTH}
+        )
+        self._seed = widgets.BoundedIntText(
+            seed, min=0, max=MAX_SEED, description="Seed", layout={"width": NUMBER_WIDTH}
+        )
+        self._count = widgets.BoundedIntText(
+            count,
+            min=1,
+            max=MAX_CANDIDATES,
+            description="Candidates",
+            layout={"width": NUMBER_WIDTH},
+        )
+        self._style = widgets.HTML()
+        self._buttons: list[widgets.Button] = []
+        self._sheet = widgets.GridBox(
+            layout={
+                "grid_template_columns": "repeat(auto-fill, 108px)",
+                "grid_gap": "4px",
+                "align_content": "flex-start",
+            }
+        )
+        self._preview = widgets.HTML()
+        self._file = widgets.Text("my-avatar.png", description="File", continuous_update=False)
+        self._size = widgets.Dropdown(
+            options=[(f"{side} x {side} pixels", side) for side in SIZES],
+            value=512,
+            description="Size",
+        )
+        self._overwrite = widgets.Checkbox(False, description="Overwrite the file if it exists")
+        self._save = widgets.Button(
+            description="Save avatar", button_style="primary", tooltip="Save the chosen avatar"
+        )
+        self._message = widgets.HTML()
+        for control in (self._model, self._seed, self._count):
+            control.observe(self._told(self._draw), names="value")
+        self._save.on_click(self._told(self._write))
+        chosen = widgets.VBox(
+            [self._preview, self._size, self._file, self._overwrite, self._save, self._message]
+        )
+        self._sheet.layout.flex = "1 1 460px"
+        chosen.layout.flex = "0 0 320px"
+        super().__init__(
+            [
+                self._style,
+                widgets.HBox([self._model, self._seed, self._count], layout={"flex_flow": "wrap"}),
+                widgets.HBox([self._sheet, chosen], layout={"flex_flow": "wrap"}),
+            ]
+        )
+        self.add_class(self._scope)
+        self._show()
+
+    def __repr__(self) -> str:
+        choice = self.choice
+        return f"AvatarChooser({choice.model}, seed {choice.seed}, {len(choice.images)} candidates)"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any] | None:
+        """The live widget, and the sheet as a picture for pages that cannot show widgets."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle["image/png"] = _png(grid(self.choice.images))
+        return bundle
+
+    @property
+    def _scope(self) -> str:
+        return f"chibi-chooser-{self.model_id}"
+
+    def _told(self, action: Callable[[], str]) -> Callable[[Any], None]:
+        """Run an action of a widget; say beside the sheet what it did, or why it could not."""
+
+        def act(_: Any) -> None:
+            try:
+                text, role = action(), "status"
+            except ChibiError as error:
+                text, role = f"{error}.", "alert"
+            self._message.value = f'<p role="{role}">{escape(text)}</p>'
+
+        return act
+
+    def _draw(self) -> str:
+        self.choice.candidates(self._model.value, self._seed.value, self._count.value)
+        return self._show()
+
+    def _choose(self, index: int) -> str:
+        self.choice.choose(index)
+        return self._show()
+
+    def _write(self) -> str:
+        path = self._folder / self._file.value.strip()
+        saved = self.choice.save(path, self._size.value, self._overwrite.value)
+        self._overwrite.value = False
+        return f"Saved as {saved}, {self._size.value} x {self._size.value} pixels."
+
+    def _show(self) -> str:
+        """Bring sheet and preview up to date with the choice."""
+        choice = self.choice
+        while len(self._buttons) < len(choice.images):
+            self._buttons.append(self._candidate(len(self._buttons)))
+        rules = [STYLE.replace("SCOPE", self._scope)]
+        for place, image in enumerate(choice.images):
+            button, chosen = self._buttons[place], place == choice.index
+            button.description = f"✓ {place + 1}" if chosen else f"{place + 1}"
+            (button.add_class if chosen else button.remove_class)("chibi-chosen")
+            rules.append(
+                f".{self._scope} button.chibi-candidate-{place} "
+                f'{{ background-image: url("data:image/png;base64,{_picture(image)}"); }}'
+            )
+        self._style.value = f"<style>{''.join(rules)}</style>"
+        self._sheet.children = self._buttons[: len(choice.images)]
+        words = f"Avatar {choice.index + 1}, {choice.model}, seed {choice.seed}"
+        self._preview.value = (
+            f'<img src="data:image/png;base64,{_picture(choice.images[choice.index])}" '
+            f'width="256" height="256" alt="{escape(words)}">{escape(words)}'
+        )
+        return f"{words} is chosen."
+
+    def _candidate(self, place: int) -> widgets.Button:
+        button = widgets.Button(tooltip=f"Choose avatar {place + 1}")
+        button.add_class("chibi-candidate").add_class(f"chibi-candidate-{place}")
+        button.on_click(self._told(lambda: self._choose(place)))
+        return button
+
+
+def _picture(image: Tensor) -> str:
+    return _png(grid(image[None], gap=0))
+
+
+def _png(picture: Image.Image) -> str:
+    """A picture as PNG in base64."""
+    file = io.BytesIO()
+    picture.save(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
