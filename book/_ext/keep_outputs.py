@@ -52,6 +52,8 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             data: dict[str, Any] = output.get("data", {})
             if len(data) > 1:
                 data.pop(WIDGET_VIEW, None)
+            if "image/png" in data:  # Pillow gives each picture twice
+                data.pop("image/jpeg", None)
     return notebook
 
 

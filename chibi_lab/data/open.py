@@ -21,7 +21,7 @@ def open_images(
     palette: str = "pastel",
     progress: bool = True,
 ) -> ImageSet:
-    """Open one split of a data set. No avatar and no picture is in two splits.
+    """Open one split of a data set. No seed and no picture is in two splits.
 
     Args:
         data: A style of DiceBear, such as "adventurer", or a folder. A style comes first; a
