@@ -6,6 +6,7 @@ from torchvision.transforms.functional import gaussian_blur
 from chibi_lab.data import AttributeSchema, ImageSet, to_float
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import AttributeReader, coverage, effective_count
+from chibi_lab.evaluation.attributes import nearest_label
 
 SCHEMA = AttributeSchema(
     ("shape", "colour", "ground", "same"),
@@ -55,6 +56,28 @@ def test_soft_pictures_are_read_too(reader: AttributeReader) -> None:
     soft = gaussian_blur(to_float(test.images), [7, 7], [1.2, 1.2])
     right = (reader.read(soft) == test.attributes).mean(0)
     assert right.min() > 0.95, right
+
+
+def test_real_pictures_are_read_with_certainty(reader: AttributeReader) -> None:
+    test = draw_set(200, 1)
+    certain = reader.read(test, certain=True)
+    assert (certain == test.attributes).mean(0).min() > 0.95
+    told = certain >= 0
+    assert np.array_equal(certain[told], reader.read(test)[told])
+
+
+@pytest.mark.parametrize(("place", "label"), [(0.0, 7), (4.0, 7), (4.6, -1), (5.4, -1), (6.0, 3)])
+def test_between_two_labels_nothing_is_certain(place: float, label: int) -> None:
+    # Two of label 7 near 0, one of label 3 at 10. At 4.4 the distances are as 4 to 5 (Lowe's 0.8).
+    base, labels = torch.tensor([[0.0], [-0.1], [10.0]]), torch.tensor([7, 7, 3])
+    query = torch.tensor([[place]])
+    assert nearest_label(query, base, labels, limit=0.8).tolist() == [label]
+    assert nearest_label(query, base, labels, limit=None).tolist() == [7 if place < 5 else 3]
+
+
+def test_the_only_label_there_is_is_certain() -> None:
+    base, labels = torch.zeros(2, 0), torch.tensor([5, 5])
+    assert nearest_label(torch.zeros(3, 0), base, labels, limit=0.8).tolist() == [5, 5, 5]
 
 
 def test_larger_pictures_are_averaged_down() -> None:
@@ -117,6 +140,15 @@ def test_coverage_of_a_rare_value_asks_for_little() -> None:
 
 def test_values_that_are_not_real_do_not_count() -> None:
     assert coverage(np.array([0, 5, 5, 5]), np.array([0, 0, 1])) == 1
+
+
+def test_what_is_not_recognised_counts_for_nothing() -> None:
+    real = np.repeat(np.arange(4), 25)
+    values = np.array([0] * 2 + [1] * 10 + [-1] * 88)
+    assert coverage(values, real) == 1  # 2 of 100, not 2 of 12
+    assert effective_count(np.array([0, 1, -1, -1])) == pytest.approx(2)
+    assert coverage(np.array([-1, -1]), real) == 0
+    assert effective_count(np.array([-1, -1])) == 0
 
 
 def test_effective_count_of_known_shares() -> None:

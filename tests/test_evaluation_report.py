@@ -16,6 +16,7 @@ from chibi_lab.training import GANConfig, Run, VAEConfig, sample, train_gan, tra
 
 SCHEMA = AttributeSchema(("hair", "hat"), (("short", "long"), ("none", "top", "cap")))
 SPLITS = {"train": 0, "validation": 1, "test": 2}
+FIGURES = ("values", "recognised", "covered", "effective")
 TINY = {"size": 32, "channels": 4, "latent_dim": 4, "batch": 8, "images": 64, "count": 40}
 
 
@@ -91,7 +92,7 @@ def keys(value: object) -> object:
 def test_the_figures_stand_under_keys_that_stay(tmp_path: Path, runs: list[Run]) -> None:
     result = compare(runs, tmp_path / "report", count=30, seed=1)
     assert json.loads((tmp_path / "report" / "comparison.json").read_text("utf-8")) == result
-    diversity = {name: dict.fromkeys(("values", "covered", "effective")) for name in SCHEMA.names}
+    diversity = {name: dict.fromkeys(FIGURES) for name in SCHEMA.names}
     assert keys(result["real"]) == {
         "name": None,
         "relative_sharpness": None,
@@ -126,6 +127,7 @@ def test_real_images_score_full_diversity_and_can_be_read(tmp_path: Path, runs: 
     assert min(result["reading_accuracy"].values()) > 0.95
     for figures in result["real"]["diversity"].values():
         assert figures["covered"] == figures["values"]
+        assert figures["recognised"] > 0.9
         assert figures["effective"] > 0.9 * figures["values"]
 
 

@@ -8,12 +8,13 @@ from torchvision.transforms.functional import gaussian_blur
 
 from chibi_lab.data import AttributeSchema, ImageSet
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation.distances import nearest_rows
 from chibi_lab.evaluation.features import Pictures, shrink
 
 SIZE = 32
 BLUR = 1.2  # pixels at SIZE; a VAE's pictures are about as soft
 SHRINKAGE = 0.1
+CERTAIN = 0.8  # Lowe (2004), section 7.1
+CHUNK = 256  # pictures whose distances to all labelled ones are held at once
 
 
 class AttributeReader:
@@ -27,17 +28,23 @@ class AttributeReader:
     .. math:: \operatorname{tr}\big((P^T W P)^{-1} P^T B P\big)
 
     with W the covariance within the values and B that between them. There, the value of the
-    nearest labelled picture is read.
+    nearest labelled picture is read. The reading is *certain* if the nearest picture with any other
+    value is much farther away: if the first distance is below 0.8 of the second (Lowe's ratio
+    test). The hair of nearly every real avatar is read with certainty, that of pure noise never;
+    attributes with few values are less strict.
 
     Every labelled picture is also used blurred when W and B are computed, so that the directions
     hold for soft pictures too, and a tenth of the mean variance is added to W's diagonal, so that
     they do not rest on pixels which hardly ever change.
 
-    Source: Fisher (1936); Hastie et al. (2009), sections 4.3 and 13.3.
+    Source: Fisher (1936); Hastie et al. (2009), sections 4.3 and 13.3; Lowe (2004), section 7.1.
 
     Args:
-        labelled: Pictures with attributes. 10,000 take some seconds and read well; fewer than a
-            few for each value cannot.
+        labelled: Pictures with attributes. 10,000 take some seconds and read well; a value that
+            only a few pictures have is read badly.
+
+    Attributes:
+        schema: Names the columns of a reading.
 
     Raises:
         ChibiError: If the pictures have no attributes.
@@ -59,15 +66,16 @@ class AttributeReader:
         self._directions = [_discriminants(sharp, soft, labels, total) for labels in self._labels]
         self._projected = [sharp @ directions for directions in self._directions]
 
-    def read(self, pictures: Pictures) -> np.ndarray:
+    def read(self, pictures: Pictures, certain: bool = False) -> np.ndarray:
         """Read the attributes of pictures.
 
         Args:
             pictures: Images of either form, square.
+            certain: Give -1 where the reading is not certain. Without it every picture gets a
+                value, an avatar or not.
 
         Returns:
-            Attributes, int64 (N, A), in the columns of :attr:`schema`. Every picture gets a
-            value, an avatar or not: judge the readings by :meth:`accuracy`.
+            Attributes, int64 (N, A), in the columns of :attr:`schema`.
 
         Raises:
             ChibiError: If there are no pictures, or they are smaller than the labelled ones.
@@ -77,7 +85,7 @@ class AttributeReader:
             raise ChibiError(f"images must be as large as the labelled ones, or {SIZE} pixels")
         pixels = pixels - self._centre
         columns = [
-            labels[nearest_rows(pixels @ directions, projected, 1)[1][:, 0]]
+            nearest_label(pixels @ directions, projected, labels, CERTAIN if certain else None)
             for labels, directions, projected in zip(
                 self._labels, self._directions, self._projected, strict=True
             )
@@ -91,7 +99,7 @@ class AttributeReader:
             test: Pictures with the same attributes, drawn from other seeds.
 
         Returns:
-            For each attribute the share of pictures whose value is read right.
+            For each attribute the share of pictures whose value is read right, certain or not.
 
         Raises:
             ChibiError: If the test pictures have other attributes, or none.
@@ -109,7 +117,7 @@ def coverage(values: np.ndarray, reference: np.ndarray, minimum: float = 0.1) ->
     images. One sample alone is not enough, since a reading may be wrong.
 
     Args:
-        values: The attribute's values read from samples, integers (N,).
+        values: The attribute's values read from samples, integers (N,); -1 counts for no value.
         reference: The attribute's values among real images, integers (M,).
         minimum: The least share, as a part of the share among real images.
 
@@ -122,7 +130,7 @@ def coverage(values: np.ndarray, reference: np.ndarray, minimum: float = 0.1) ->
     if not len(values) or not len(reference):
         raise ChibiError("coverage needs at least one value on either side")
     size = int(max(values.max(), reference.max())) + 1
-    shares = np.bincount(values, minlength=size) / len(values)
+    shares = np.bincount(values[values >= 0], minlength=size) / len(values)
     real = np.bincount(reference, minlength=size) / len(reference)
     return int(((shares >= minimum * real) & (real > 0)).sum())
 
@@ -138,19 +146,46 @@ def effective_count(values: np.ndarray) -> float:
     Source: Jost (2006), the exponential of Shannon's entropy.
 
     Args:
-        values: Values of an attribute, integers (N,).
+        values: Values of an attribute, integers (N,); -1, no value, is left out.
 
     Returns:
-        A number from 1 to the number of different values.
+        A number from 1 to the number of different values; 0 if all are -1.
 
     Raises:
         ChibiError: If there are no values.
     """
     if not len(values):
         raise ChibiError("the effective count needs at least one value")
-    shares = np.bincount(values) / len(values)
+    if not (values >= 0).any():
+        return 0.0
+    shares = np.bincount(values[values >= 0]) / (values >= 0).sum()
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def nearest_label(queries: Tensor, base: Tensor, labels: Tensor, limit: float | None) -> Tensor:
+    """The label of the nearest row, or -1 where one with another label is about as near.
+
+    Args:
+        queries: (N, D).
+        base: (M, D).
+        labels: Of each row of the base, (M,).
+        limit: Largest ratio of the nearest distance to that of the nearest row with another label;
+            None for any.
+
+    Returns:
+        Labels, int64 (N,).
+    """
+    found = []
+    for chunk in queries.split(CHUNK):
+        distances = torch.cdist(chunk, base, compute_mode="use_mm_for_euclid_dist")
+        first, index = distances.min(1)
+        label = labels[index]
+        if limit is not None:
+            second = distances.masked_fill(labels == label[:, None], torch.inf).amin(1)
+            label = torch.where(first < limit * second, label, -1)
+        found.append(label)
+    return torch.cat(found)
 
 
 def _discriminants(sharp: Tensor, soft: Tensor, labels: Tensor, total: Tensor) -> Tensor:

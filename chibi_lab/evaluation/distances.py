@@ -9,6 +9,7 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation.features import Pictures, shrink
 
 SIZE = 32  # pixels: enough to tell two avatars apart, a quarter of the work of 64
+COPY_SIZE = 16  # pixels: less blur and noise are left, which would hide a copy
 CHUNK = 256  # pictures whose distances to the whole reference are held at once
 NEIGHBOURS = 50  # as in Carlini et al. (2023)
 
@@ -33,13 +34,16 @@ def nearest(pictures: Pictures, reference: Pictures) -> tuple[Tensor, Tensor]:
     return distances[:, 0], indices[:, 0]
 
 
-def neighbours(pictures: Pictures, reference: Pictures, count: int) -> tuple[Tensor, Tensor]:
+def neighbours(
+    pictures: Pictures, reference: Pictures, count: int, size: int = SIZE
+) -> tuple[Tensor, Tensor]:
     """For each picture the ``count`` nearest ones of a reference set, nearest first.
 
     Args:
         pictures: N images of either form.
         reference: M images of either form and the same size.
         count: How many neighbours; no more than M are given.
+        size: Pixels that both are averaged down to.
 
     Returns:
         Distances as in :func:`nearest`, and indices, each (N, count).
@@ -47,7 +51,7 @@ def neighbours(pictures: Pictures, reference: Pictures, count: int) -> tuple[Ten
     Raises:
         ChibiError: If the sizes differ, or there are no images.
     """
-    queries, base = shrink(pictures, SIZE), shrink(reference, SIZE)
+    queries, base = shrink(pictures, size), shrink(reference, size)
     if queries.shape[1:] != base.shape[1:]:
         raise ChibiError(
             f"images of {queries.shape[-1]} pixels cannot be compared with {base.shape[-1]} pixels"
@@ -149,8 +153,8 @@ def memorisation(samples: Pictures, train: Pictures, held_out: Pictures) -> Memo
     Raises:
         ChibiError: If the sizes differ, or there are no images.
     """
-    distance, index = neighbours(samples, train, NEIGHBOURS)
-    held_out_distance, _ = neighbours(held_out, train, NEIGHBOURS)
+    distance, index = neighbours(samples, train, NEIGHBOURS, COPY_SIZE)
+    held_out_distance, _ = neighbours(held_out, train, NEIGHBOURS, COPY_SIZE)
     return Memorisation(
         distance[:, 0],
         index[:, 0],

@@ -20,7 +20,7 @@ table { border-collapse: collapse; }
 th, td { padding: .4rem .8rem; text-align: right; vertical-align: top;
   border-bottom: 1px solid light-dark(#ddd, #3a3d42); }
 th:first-child { text-align: left; font-weight: 600; max-width: 26rem; }
-th small { display: block; font-weight: 400; color: light-dark(#555, #aaa); }
+small { display: block; font-weight: 400; color: light-dark(#555, #aaa); }
 td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 1.5rem; }
 figure { margin: 0 0 1.5rem; }
@@ -94,13 +94,19 @@ def _table(result: dict[str, Any]) -> str:
         ),
     ]
     for name in _main_attributes(result):
-        rows.append(
+        title = name.replace("_", " ").replace("color", "colour").capitalize()
+        rows += [
             (
-                f"{name.replace('_', ' ').capitalize()}: values drawn",
+                f"{title}: values drawn",
                 "in brackets: how many equally frequent values would be as diverse",
                 lambda c, name=name: _diversity(c["diversity"][name]),
-            )
-        )
+            ),
+            (
+                f"{title}: recognised",
+                "share of the images in which one value can be told from all others",
+                lambda c, name=name: f"{c['diversity'][name]['recognised']:.0%}",
+            ),
+        ]
     rows += [
         (
             "Reconstruction",
@@ -148,15 +154,20 @@ def _attributes(result: dict[str, Any]) -> str:
     head = "".join(f'<th scope="col">{escape(c["name"])}</th>' for c in columns)
     body = "\n".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{share:.1%}</td>'
-        + "".join(f"<td>{escape(_diversity(c['diversity'][name]))}</td>" for c in columns)
+        + "".join(
+            f"<td>{escape(_diversity(c['diversity'][name]))}"
+            f"<small>{c['diversity'][name]['recognised']:.0%}</small></td>"
+            for c in columns
+        )
         + "</tr>"
         for name, share in accuracy.items()
     )
     return (
-        "<h2>All attributes</h2>\n<p>Values drawn, with the effective number in brackets. The "
-        "values are read by comparison with labelled pictures; the second column says how often "
-        "that is right on real images. A value counts as drawn if its share is at least a tenth "
-        "of its share among real images.</p>\n"
+        "<h2>All attributes</h2>\n<p>Values drawn, with the effective number in brackets, and "
+        "below them the share of the images in which a value can be recognised. The values are "
+        "read by comparison with labelled pictures; the second column says how often that is "
+        "right on real images. A value counts as drawn if its share is at least a tenth of its "
+        "share among real images.</p>\n"
         '<div class="scroll"><table><thead><tr><th scope="col">Attribute</th>'
         f'<th scope="col">read right</th>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
         "</div>"

@@ -58,9 +58,10 @@ def compare(
 
     * ``sharpness`` and ``relative_sharpness``: mean of :func:`sharpness`, and its ratio to the
       real images'.
-    * ``diversity``: for each attribute how many ``values`` there are, how many are ``covered``
-      (:func:`coverage`) and the ``effective`` count (:func:`effective_count`); None for pictures
-      without attributes.
+    * ``diversity``: for each attribute how many ``values`` there are, the share of images in which
+      one is ``recognised`` with certainty (:class:`AttributeReader`), and among those how many are
+      ``covered`` (:func:`coverage`) and the ``effective`` count (:func:`effective_count`); None for
+      pictures without attributes.
     * ``psnr``: mean over held-out images that the model encoded and decoded, in decibels; None
       for a GAN, which cannot encode.
     * ``memorisation``: median ``distance`` to the nearest training image, its ``ratio`` to the
@@ -204,10 +205,11 @@ def _measure(
 def _measure_images(images: Tensor, data: _Data) -> dict[str, Any]:
     diversity = None
     if data.reader is not None and data.labelled is not None:
-        read, schema = data.reader.read(images), data.reader.schema
+        read, schema = data.reader.read(images, certain=True), data.reader.schema
         diversity = {
             name: {
                 "values": schema.count(name),
+                "recognised": float((read[:, column] >= 0).mean()),
                 "covered": coverage(read[:, column], data.labelled.attributes[:, column]),
                 "effective": effective_count(read[:, column]),
             }
