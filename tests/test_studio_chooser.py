@@ -38,17 +38,17 @@ def inside(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
 
 def labelled(chooser: AvatarChooser, description: str) -> ipywidgets.Widget:
     """The one widget that a person sees under this label."""
-    (found,) = [w for w in inside(chooser) if getattr(w, "description", None) == description]
+    (found,) = [w for w in inside(chooser.panel) if getattr(w, "description", None) == description]
     return found
 
 
 def message(chooser: AvatarChooser) -> str:
-    (found,) = [w for w in inside(chooser) if "role=" in str(getattr(w, "value", ""))]
+    (found,) = [w for w in inside(chooser.panel) if "role=" in str(getattr(w, "value", ""))]
     return found.value
 
 
 def candidates(chooser: AvatarChooser) -> list[ipywidgets.Button]:
-    (sheet,) = [w for w in inside(chooser) if isinstance(w, ipywidgets.GridBox)]
+    (sheet,) = [w for w in inside(chooser.panel) if isinstance(w, ipywidgets.GridBox)]
     return list(sheet.children)
 
 
@@ -58,7 +58,7 @@ def pictures(text: str) -> list[np.ndarray]:
 
 
 def sheet_pictures(chooser: AvatarChooser) -> list[np.ndarray]:
-    (style,) = [w for w in inside(chooser) if "<style>" in str(getattr(w, "value", ""))]
+    (style,) = [w for w in inside(chooser.panel) if "<style>" in str(getattr(w, "value", ""))]
     return pictures(style.value)
 
 
@@ -72,7 +72,7 @@ def test_a_click_chooses(chooser: AvatarChooser) -> None:
     candidates(chooser)[2].click()
     assert chooser.choice.index == 2
     assert [button.description for button in candidates(chooser)] == ["1", "2", "✓ 3", "4"]
-    (preview,) = [w for w in inside(chooser) if "<img" in str(getattr(w, "value", ""))]
+    (preview,) = [w for w in inside(chooser.panel) if "<img" in str(getattr(w, "value", ""))]
     assert np.array_equal(pictures(preview.value)[0], to_uint8(chooser.choice.images)[2])
     assert 'alt="Avatar 3, GAN, seed 0"' in preview.value
     assert 'role="status"' in message(chooser)
@@ -126,15 +126,15 @@ def test_what_a_person_types_is_shown_as_text(chooser: AvatarChooser) -> None:
 
 
 def test_everything_to_click_or_fill_in_has_a_name(chooser: AvatarChooser) -> None:
-    controls = [w for w in inside(chooser) if isinstance(w, ipywidgets.Button)]
+    controls = [w for w in inside(chooser.panel) if isinstance(w, ipywidgets.Button)]
     assert all(button.description and button.tooltip for button in controls)
     kinds = (ipywidgets.Dropdown, ipywidgets.BoundedIntText, ipywidgets.Text, ipywidgets.Checkbox)
-    assert all(w.description for w in inside(chooser) if isinstance(w, kinds))
+    assert all(w.description for w in inside(chooser.panel) if isinstance(w, kinds))
 
 
 def test_two_choosers_do_not_share_their_pictures(runs: dict[str, Run], tmp_path: Path) -> None:
     one, two = AvatarChooser(runs, tmp_path), AvatarChooser(runs, tmp_path, seed=1)
-    assert not set(one._dom_classes) & set(two._dom_classes)
+    assert not set(one.panel._dom_classes) & set(two.panel._dom_classes)
 
 
 def test_it_is_a_picture_where_widgets_do_not_live(chooser: AvatarChooser) -> None:

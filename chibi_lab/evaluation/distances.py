@@ -128,7 +128,7 @@ class Memorisation:
         """Share of the samples that are more like copies than 99 of 100 held-out images are.
 
         A sample counts if its isolation is below the held-out images' first percentile. Pictures
-        that copy nothing score 0.01 or less.
+        that copy nothing score about 0.01.
         """
         limit = self.held_out_isolation.quantile(0.01)
         return float((self.isolation < limit).float().mean())

@@ -31,8 +31,10 @@ STYLE = """
 """
 
 
-class AvatarChooser(widgets.VBox):
-    """Widgets for choosing an avatar: model, seed, a sheet of candidates, and a button that saves.
+class AvatarChooser:
+    """A panel for choosing an avatar: model, seed, a sheet of candidates, and a button that saves.
+
+    As the last line of a cell it shows itself.
 
     Args:
         runs: Runs of either kind, by the name that is shown, such as ``{"GAN": run}``.
@@ -42,6 +44,7 @@ class AvatarChooser(widgets.VBox):
 
     Attributes:
         choice: The state: which candidates there are, and which is chosen.
+        panel: The widget.
 
     Raises:
         ChibiError: If there is no run, or the first one cannot draw.
@@ -95,30 +98,25 @@ class AvatarChooser(widgets.VBox):
         )
         self._sheet.layout.flex = "1 1 460px"
         chosen.layout.flex = "0 0 320px"
-        super().__init__(
+        self.panel = widgets.VBox(
             [
                 self._style,
                 widgets.HBox([self._model, self._seed, self._count], layout={"flex_flow": "wrap"}),
                 widgets.HBox([self._sheet, chosen], layout={"flex_flow": "wrap"}),
             ]
         )
-        self.add_class(self._scope)
+        self._scope = f"chibi-chooser-{self.panel.model_id}"
+        self.panel.add_class(self._scope)
         self._show()
 
     def __repr__(self) -> str:
         choice = self.choice
         return f"AvatarChooser({choice.model}, seed {choice.seed}, {len(choice.images)} candidates)"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any] | None:
-        """The live widget, and the sheet as a picture for pages that cannot show widgets."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is not None:
-            bundle["image/png"] = _png(grid(self.choice.images))
-        return bundle
-
-    @property
-    def _scope(self) -> str:
-        return f"chibi-chooser-{self.model_id}"
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """The live panel, and the sheet as a picture for pages that cannot show widgets."""
+        bundle = self.panel._repr_mimebundle_(**kwargs) or {}
+        return {**bundle, "text/plain": repr(self), "image/png": _png(grid(self.choice.images))}
 
     def _told(self, action: Callable[[], str]) -> Callable[[Any], None]:
         """Run an action of a widget; say beside the sheet what it did, or why it could not."""
