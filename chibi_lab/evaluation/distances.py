@@ -140,7 +140,7 @@ def memorisation(samples: Pictures, train: Pictures, held_out: Pictures) -> Memo
     Distances alone say little, because one data set is denser than another. So every figure stands
     beside that of real images which the model never saw.
 
-    Source: the measure of isolation is Carlini et al. (2023), section 5.1, with 50 neighbours.
+    Source: the measure of isolation is that of Carlini et al. (2023), with their 50 neighbours.
 
     Args:
         samples: What the model drew.

@@ -70,10 +70,10 @@ def sharpness(pictures: Pictures) -> Tensor:
 
     of the grey picture, by central differences. Blur makes edges less steep; noise hardly counts,
     because it is weaker than a drawn line. The variance of a Laplacian filter, with which
-    Tolstikhin et al. (2018) compare a VAE and a GAN, takes noise for sharpness: noise of deviation
+    Tolstikhin et al. (2018) compare autoencoders, takes noise for sharpness: noise of deviation
     0.3 raises it by three quarters, and this measure by less than a hundredth.
 
-    Source: gradient-based focus measures, Pertuz et al. (2013), section 3.1.
+    Source: the gradient-based family of focus measures in Pertuz et al. (2013).
 
     Args:
         pictures: Images of either form, at least 3 pixels wide.
