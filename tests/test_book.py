@@ -197,6 +197,24 @@ def test_plain_build_is_strict_and_notices_a_changed_package(small_book: Path) -
         assert "nowhere" in failed.stdout
 
 
+@pytest.mark.parametrize("first", ["one\n", "one\ntwo\nthree\n"])  # as it comes, or merged
+def test_a_stream_in_pieces_is_kept_once(first: str) -> None:
+    pieces = [
+        nbformat.v4.new_output("stream", name=name, text=text)
+        for name, text in (
+            ("stdout", first),
+            ("stderr", "!"),
+            ("stdout", "two\n"),
+            ("stdout", "three\n"),
+        )
+    ]
+    kept = keep_outputs.merge_streams(pieces)
+    assert [(output.name, output.text) for output in kept] == [
+        ("stdout", "one\ntwo\nthree\n"),
+        ("stderr", "!"),
+    ]
+
+
 def test_gallery_shows_the_weights_that_ship() -> None:
     shown = np.asarray(Image.open(draw_gallery.GALLERY).convert("RGB")).astype(int)
     drawn = np.asarray(draw_gallery.draw_gallery()).astype(int)

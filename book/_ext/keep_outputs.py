@@ -32,6 +32,30 @@ class OutdatedError(Exception):
     """The executed notebook does not belong to the one in the book."""
 
 
+def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return a cell's outputs with all pieces of a stream in the first of them.
+
+    A stream comes in pieces that depend on the moment. A build that merges them
+    (``nb_merge_streams``) has put all the text into the first and left the others as they were.
+
+    Args:
+        outputs: Outputs of one cell.
+
+    Returns:
+        The same outputs with one piece of each stream.
+    """
+    pieces: dict[str, list[nbformat.NotebookNode]] = {}
+    for output in outputs:
+        if output.output_type == "stream":
+            pieces.setdefault(output.name, []).append(output)
+    for first, *others in pieces.values():
+        rest = "".join(other.text for other in others)
+        if not first.text.endswith(rest):
+            first.text += rest
+    later = [id(other) for _, *others in pieces.values() for other in others]
+    return [output for output in outputs if id(output) not in later]
+
+
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return an executed notebook without the traces of one particular run.
 
@@ -48,6 +72,8 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         for key in RUN_METADATA:
             cell.metadata.pop(key, None)
+        if "outputs" in cell:
+            cell.outputs = merge_streams(cell.outputs)
         for output in cell.get("outputs", []):
             data: dict[str, Any] = output.get("data", {})
             if len(data) > 1:
