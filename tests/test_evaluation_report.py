@@ -11,7 +11,7 @@ from PIL import Image
 
 from chibi_lab.data import AttributeSchema, ImageSet, to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import compare, report
+from chibi_lab.evaluation import attributes, compare, report
 from chibi_lab.training import GANConfig, Run, VAEConfig, sample, train_gan, train_vae
 
 SCHEMA = AttributeSchema(("hair", "hat"), (("short", "long"), ("none", "top", "cap")))
@@ -44,6 +44,7 @@ def drawn_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(report, "open_images", open_images)
     monkeypatch.setattr(report, "LABELLED", 120)
+    monkeypatch.setattr(attributes, "SIZE", 16)  # enough for these drawings, and much faster
 
 
 @pytest.fixture(scope="module")
