@@ -17,4 +17,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Give the kernels, which start after this, the environment that they have in a build."""
     # Not at import: the unit tests run in this process too, and look at progress bars.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ["PYTHONSTARTUP"] = str(Path(__file__).parent / "_ext" / "kernel_startup.py")
+    os.environ["PYTHONSTARTUP"] = str(
+        Path(__file__).parent / "_ext" / "kernel_startup.py"
+    )

@@ -20,7 +20,15 @@ from chibi_lab.data import ImageSet, load_avatars, open_images, split_seeds
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import compare
 from chibi_lab.studio import grid
-from chibi_lab.training import GANConfig, Run, VAEConfig, export_run, sample, train_gan, train_vae
+from chibi_lab.training import (
+    GANConfig,
+    Run,
+    VAEConfig,
+    export_run,
+    sample,
+    train_gan,
+    train_vae,
+)
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
@@ -46,7 +54,9 @@ class Render:
         """Do it."""
         if self.out is not None and self.out.exists():
             if not self.out.is_dir() or any(self.out.iterdir()):
-                raise ChibiError(f"{self.out} is in the way: choose a new or an empty folder")
+                raise ChibiError(
+                    f"{self.out} is in the way: choose a new or an empty folder"
+                )
         seeds = split_seeds(self.split, self.count)
         images = load_avatars(self.data, self.size, seeds, self.palette)
         print(f"{len(images):,} avatars of {self.size} pixels. {images.credit}")
@@ -133,8 +143,15 @@ class Compare:
     def run(self) -> None:
         """Do it."""
         if len(self.folders) < 2:
-            raise ChibiError(f"{len(self.folders)} run given: a comparison takes two or more")
-        compare([Run.open(f) for f in self.folders], self.out, count=self.count, seed=self.seed)
+            raise ChibiError(
+                f"{len(self.folders)} run given: a comparison takes two or more"
+            )
+        compare(
+            [Run.open(f) for f in self.folders],
+            self.out,
+            count=self.count,
+            seed=self.seed,
+        )
         print(f"report written to {self.out / 'index.html'}")
 
 
@@ -150,7 +167,9 @@ class Export:
     def run(self) -> None:
         """Do it."""
         small = export_run(Run.open(self.folder), self.out)
-        size = sum(file.stat().st_size for file in small.path.rglob("*") if file.is_file())
+        size = sum(
+            file.stat().st_size for file in small.path.rglob("*") if file.is_file()
+        )
         print(f"{size / 1e6:.1f} MB written to {self.out}")
 
 
@@ -199,8 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(
     loop: Callable[..., Run], config: GANConfig | VAEConfig, out: Path, resume: bool
 ) -> None:
-    Run.plan(out, config, resume)  # say what is wrong before an hour of rendering, not after
-    images = open_images(config.data, config.size, count=config.count, palette=config.palette)
+    # Say what is wrong before an hour of rendering, not after.
+    Run.plan(out, config, resume)
+    images = open_images(
+        config.data, config.size, count=config.count, palette=config.palette
+    )
     for skipped in images.manifest.get("skipped", []):
         print(f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr)
     run = loop(config, out, images=images, resume=resume)
@@ -237,7 +259,9 @@ def _write_pictures(images: ImageSet, seeds: range, out: Path) -> None:
     with (beside / "attributes.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["file", *images.schema.names])
-        for seed, pixels, row in zip(seeds, images.images, images.attributes, strict=True):
+        for seed, pixels, row in zip(
+            seeds, images.images, images.attributes, strict=True
+        ):
             name = f"{seed:010d}.png"
             Image.fromarray(pixels).save(beside / name)
             table.writerow([name, *images.schema.decode(row).values()])

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from chibi_lab.errors import ChibiError
 
 
-def interpolate(start: Tensor, end: Tensor, steps: int, spherical: bool = True) -> Tensor:
+def interpolate(
+    start: Tensor, end: Tensor, steps: int, spherical: bool = True
+) -> Tensor:
     r"""Latents on the way from one latent to another.
 
     Latents of many dimensions lie near a sphere of radius :math:`\sqrt{d}`. A straight line cuts
@@ -106,8 +108,8 @@ def invert(
 
     .. math:: \frac{\sum m \, (G(z) - x)^2}{\sum m} + \lambda \frac{\|z\|^2}{d}
 
-    from several random starts, of which the best is kept. The second term holds the latent where
-    the prior has its mass.
+    from several random starts, of which the best is kept. The second term keeps the latent
+    from running far outside of the prior's sphere.
 
     Source: Zhu et al. (2016), section 3.1; the mask as in Yeh et al. (2017).
 
@@ -129,9 +131,13 @@ def invert(
         ChibiError: If starts or steps is less than 1, or a mask counts no pixel.
     """
     if starts < 1 or steps < 1:
-        raise ChibiError(f"starts is {starts} and steps {steps}: both must be at least 1")
+        raise ChibiError(
+            f"starts is {starts} and steps {steps}: both must be at least 1"
+        )
     mask = torch.ones_like(images[:1, :1]) if mask is None else mask
-    known = mask.expand(len(images), 1, *images.shape[2:]).sum((1, 2, 3)) * images.shape[1]
+    known = (
+        mask.expand(len(images), 1, *images.shape[2:]).sum((1, 2, 3)) * images.shape[1]
+    )
     if (known == 0).any():
         raise ChibiError("a mask that counts no pixel leaves nothing to come near to")
     target, weight, known = (
@@ -139,7 +145,9 @@ def invert(
         for tensor in (images, mask.expand(len(images), *mask.shape[1:]), known)
     )
     generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(len(target), network.latent_dim, generator=generator).requires_grad_()
+    z = torch.randn(
+        len(target), network.latent_dim, generator=generator
+    ).requires_grad_()
     optimizer = torch.optim.Adam([z], lr=learning_rate)
     wanted = [parameter.requires_grad for parameter in network.parameters()]
     network.requires_grad_(False)
@@ -158,13 +166,20 @@ def invert(
     finally:
         for parameter, want in zip(network.parameters(), wanted, strict=True):
             parameter.requires_grad_(want)
-    best = errors.detach().view(-1, starts).argmin(1) + torch.arange(len(images)) * starts
+    best = (
+        errors.detach().view(-1, starts).argmin(1) + torch.arange(len(images)) * starts
+    )
     return Inversion(
-        z.detach()[best], drawn.detach()[best], errors.detach()[best], torch.stack(history)
+        z.detach()[best],
+        drawn.detach()[best],
+        errors.detach()[best],
+        torch.stack(history),
     )
 
 
-def inpaint(network: nn.Module, images: Tensor, mask: Tensor, **search: float) -> Tensor:
+def inpaint(
+    network: nn.Module, images: Tensor, mask: Tensor, **search: float
+) -> Tensor:
     """Fill in the unknown part of pictures with what a network would draw there.
 
     The latent is looked for with the known pixels alone; what it draws is laid into the hole. The

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import chibi_book
 import draw_gallery
 import keep_outputs
 
@@ -22,7 +23,9 @@ NOTEBOOKS = sorted(path.name for path in BOOK.glob("*.ipynb"))
 
 def chapters() -> list[str]:
     contents = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
-    parts = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    parts = [
+        chapter["file"] for part in contents["parts"] for chapter in part["chapters"]
+    ]
     return [contents["root"], *parts]
 
 
@@ -31,7 +34,9 @@ def read(name: str) -> nbformat.NotebookNode:
 
 
 def test_contents_and_files_agree() -> None:
-    pages = {path.stem for pattern in ("*.ipynb", "*.md") for path in BOOK.glob(pattern)}
+    pages = {
+        path.stem for pattern in ("*.ipynb", "*.md") for path in BOOK.glob(pattern)
+    }
     assert sorted(chapters()) == sorted(pages)
 
 
@@ -50,7 +55,9 @@ def test_notebook_is_valid_and_normalised(name: str) -> None:
 def test_notebook_was_run_from_top_to_bottom(name: str) -> None:
     cells = [cell for cell in read(name).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert all(output.output_type != "error" for cell in cells for output in cell.outputs)
+    assert all(
+        output.output_type != "error" for cell in cells for output in cell.outputs
+    )
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -64,13 +71,17 @@ def test_pictures_are_described(name: str) -> None:
         if pictures:
             shown = cell.metadata.get("mystnb", {})
             assert shown.get("image", {}).get("alt"), f"cell {number} has no alt text"
-            assert shown.get("figure", {}).get("caption"), f"cell {number} has no caption"
+            assert shown.get("figure", {}).get("caption"), (
+                f"cell {number} has no caption"
+            )
 
 
 @pytest.mark.parametrize("name", sorted(chapters()))
 def test_page_loads_nothing_remote(name: str) -> None:
     if (BOOK / f"{name}.ipynb").exists():
-        text = "\n".join(c.source for c in read(f"{name}.ipynb").cells if c.cell_type == "markdown")
+        text = "\n".join(
+            c.source for c in read(f"{name}.ipynb").cells if c.cell_type == "markdown"
+        )
     else:
         text = (BOOK / f"{name}.md").read_text(encoding="utf-8")
     assert not re.search(r"!\[[^\]]*\]\(https?:", text)
@@ -91,7 +102,10 @@ def executed(*sources: str) -> nbformat.NotebookNode:
         )
         for number, source in enumerate(sources, start=1)
     ]
-    metadata = {"widgets": {"state": {}}, "language_info": {"name": "python", "version": "3.11.7"}}
+    metadata = {
+        "widgets": {"state": {}},
+        "language_info": {"name": "python", "version": "3.11.7"},
+    }
     return v4.new_notebook(cells=cells, metadata=metadata)
 
 
@@ -110,7 +124,10 @@ def test_outputs_are_kept_without_traces_of_the_run(tmp_path: Path) -> None:
     assert cell.metadata == {"tags": ["kept"]}
     assert kept.metadata == keep_outputs.KERNEL
     assert not keep_outputs.keep_outputs(source, built), "a second time changes nothing"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ipynb", "built.ipynb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.ipynb",
+        "built.ipynb",
+    ]
 
 
 def test_widgets_are_kept_as_text() -> None:
@@ -126,7 +143,9 @@ def test_outputs_of_another_version_are_refused(tmp_path: Path) -> None:
     nbformat.write(executed("print('old')"), built)
     nbformat.write(executed("print('new')"), source)
     before = source.read_bytes()
-    with pytest.raises(keep_outputs.OutdatedError, match=r"a\.ipynb changed since it was executed"):
+    with pytest.raises(
+        keep_outputs.OutdatedError, match=r"a\.ipynb changed since it was executed"
+    ):
         keep_outputs.keep_outputs(source, built)
     assert source.read_bytes() == before
 
@@ -148,7 +167,9 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
 def small_book(tmp_path: Path) -> Path:
     """A book of one page and one chapter, built as this one is. Returns the folder above it."""
     book = tmp_path / "book"
-    shutil.copytree(BOOK / "_ext", book / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        BOOK / "_ext", book / "_ext", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (book / "images").mkdir()
     (book / "_assets").mkdir()
     (tmp_path / "chibi_lab").mkdir()
@@ -160,7 +181,9 @@ def small_book(tmp_path: Path) -> Path:
     ):
         shutil.copy(ROOT / name, tmp_path / name)
     (book / "_assets" / "chibi.css").write_text("")
-    (book / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: one\n")
+    (book / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n- file: one\n"
+    )
     (book / "index.md").write_text("# Index\n\nAll is well: $x^2$.\n")
     (tmp_path / "chibi_lab" / "__init__.py").write_text("answer = 42\n")
     code = (
@@ -182,7 +205,9 @@ def test_plain_build_is_strict_and_notices_a_changed_package(small_book: Path) -
     assert "the answer is right" in page
     assert "0/1" not in page, "a progress bar stands in the page"
     # Formulas come from the book itself.
-    assert "_static/mathjax/tex-svg-full.js" in (html / "index.html").read_text(encoding="utf-8")
+    assert "_static/mathjax/tex-svg-full.js" in (html / "index.html").read_text(
+        encoding="utf-8"
+    )
     assert (html / "_static" / "mathjax" / "tex-svg-full.js").stat().st_size > 1_000_000
 
     # The package changes under a chapter that does not, and a page loses its target.
@@ -197,7 +222,9 @@ def test_plain_build_is_strict_and_notices_a_changed_package(small_book: Path) -
         assert "nowhere" in failed.stdout
 
 
-@pytest.mark.parametrize("first", ["one\n", "one\ntwo\nthree\n"])  # as it comes, or merged
+@pytest.mark.parametrize(
+    "first", ["one\n", "one\ntwo\nthree\n"]
+)  # as it comes, or merged
 def test_a_stream_in_pieces_is_kept_once(first: str) -> None:
     pieces = [
         nbformat.v4.new_output("stream", name=name, text=text)
@@ -220,3 +247,44 @@ def test_gallery_shows_the_weights_that_ship() -> None:
     drawn = np.asarray(draw_gallery.draw_gallery()).astype(int)
     assert shown.shape == drawn.shape
     assert np.abs(shown - drawn).mean() < 1, "run make gallery"
+
+
+def test_of_a_docstring_the_first_line_is_shown() -> None:
+    source = '''class Room:
+    r"""A room.
+
+    With a wall.
+    """
+
+    def enter(self) -> str:
+        """Go in.
+
+        Returns:
+            What one sees.
+        """
+        return """a
+wall"""
+
+    def leave(self) -> None:
+        """Go out."""
+'''
+    short = '''class Room:
+    r"""A room."""
+
+    def enter(self) -> str:
+        """Go in."""
+        return """a
+wall"""
+
+    def leave(self) -> None:
+        """Go out."""
+'''
+    assert chibi_book.with_short_docstrings(source) == short
+    # A method alone is included with its indentation.
+    method = (
+        "    def f(self) -> None:\n" + '        """One.\n\n        Two.\n        """\n'
+    )
+    assert (
+        chibi_book.with_short_docstrings(method)
+        == '    def f(self) -> None:\n        """One."""\n'
+    )

@@ -14,7 +14,18 @@ from PIL import Image
 from chibi_lab.cli import main
 from chibi_lab.training import Run
 
-TINY = ["--size", "32", "--channels", "4", "--latent-dim", "5", "--batch", "8", "--images", "64"]
+TINY = [
+    "--size",
+    "32",
+    "--channels",
+    "4",
+    "--latent-dim",
+    "5",
+    "--batch",
+    "8",
+    "--images",
+    "64",
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     for i in range(40):
-        stripes = np.repeat(random.integers(0, 256, (5, 1, 3), dtype=np.uint8), 8, axis=0)
+        stripes = np.repeat(
+            random.integers(0, 256, (5, 1, 3), dtype=np.uint8), 8, axis=0
+        )
         Image.fromarray(np.repeat(stripes, 40, axis=1)).save(folder / f"{i:02d}.png")
     (folder / "notes.png").write_text("no picture")
     Image.new("RGB", (4, 4)).save(folder / "tiny.png")
@@ -34,7 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, Path]:
     out = tmp_path_factory.mktemp("runs")
     for kind in ("gan", "vae"):
-        assert main(["train", kind, "--data", str(folder), "--out", str(out / kind), *TINY]) == 0
+        assert (
+            main(
+                ["train", kind, "--data", str(folder), "--out", str(out / kind), *TINY]
+            )
+            == 0
+        )
     return {kind: out / kind for kind in ("gan", "vae")}
 
 
@@ -62,7 +80,12 @@ def test_training_on_a_folder_names_what_was_left_out(
     assert "notes.png" in data
     assert "tiny.png" in data
     config = Run.open(out).config
-    assert (config.kind, config.size, config.images, config.data) == ("vae", 32, 64, str(folder))
+    assert (config.kind, config.size, config.images, config.data) == (
+        "vae",
+        32,
+        64,
+        str(folder),
+    )
 
 
 def test_sample_writes_the_same_grid_for_the_same_seed(
@@ -71,7 +94,16 @@ def test_sample_writes_the_same_grid_for_the_same_seed(
     for kind, run in runs.items():
         first, again = tmp_path / f"{kind}.png", tmp_path / f"{kind}2.png"
         for out in (first, again):
-            command = ["sample", str(run), "--count", "6", "--seed", "3", "--out", str(out)]
+            command = [
+                "sample",
+                str(run),
+                "--count",
+                "6",
+                "--seed",
+                "3",
+                "--out",
+                str(out),
+            ]
             assert main(command) == 0
         assert first.read_bytes() == again.read_bytes()
         assert Image.open(first).width >= 6 * 32
@@ -80,7 +112,17 @@ def test_sample_writes_the_same_grid_for_the_same_seed(
 def test_compare_writes_a_report(tmp_path: Path, runs: dict[str, Path]) -> None:
     out = tmp_path / "report"
     assert (
-        main(["compare", str(runs["gan"]), str(runs["vae"]), "--out", str(out), "--count", "64"])
+        main(
+            [
+                "compare",
+                str(runs["gan"]),
+                str(runs["vae"]),
+                "--out",
+                str(out),
+                "--count",
+                "64",
+            ]
+        )
         == 0
     )
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -91,7 +133,16 @@ def test_compare_writes_a_report(tmp_path: Path, runs: dict[str, Path]) -> None:
 def test_export_makes_a_run_that_draws(tmp_path: Path, runs: dict[str, Path]) -> None:
     assert main(["export", str(runs["gan"]), "--out", str(tmp_path / "small")]) == 0
     assert (
-        main(["sample", str(tmp_path / "small"), "--count", "1", "--out", str(tmp_path / "a.png")])
+        main(
+            [
+                "sample",
+                str(tmp_path / "small"),
+                "--count",
+                "1",
+                "--out",
+                str(tmp_path / "a.png"),
+            ]
+        )
         == 0
     )
 
@@ -110,7 +161,20 @@ def test_render_writes_pictures_with_their_attributes(
     monkeypatch.setenv("CHIBI_LAB_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "out"
     assert (
-        main(["render", "--size", "32", "--count", "3", "--split", "test", "--out", str(out)]) == 0
+        main(
+            [
+                "render",
+                "--size",
+                "32",
+                "--count",
+                "3",
+                "--split",
+                "test",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
     )
     with (out / "attributes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -126,13 +190,22 @@ def test_render_writes_pictures_with_their_attributes(
         (["train", "gan", "--out", "run", "--sise", "64"], "--sise"),
         (["train", "gan"], "--out"),
         (["train", "gan", "--out", "run", "--size", "big"], "--size"),
-        (["train", "gan", "--out", "run", "--size", "50"], "size is 50: it must be 32, 64 or 128"),
-        (["train", "gan", "--out", "run", "--data", "adventurers"], "did you mean adventurer"),
+        (
+            ["train", "gan", "--out", "run", "--size", "50"],
+            "size is 50: it must be 32, 64 or 128",
+        ),
+        (
+            ["train", "gan", "--out", "run", "--data", "adventurers"],
+            "did you mean adventurer",
+        ),
         (["train", "diffusion", "--out", "run"], "diffusion"),
         (["sample", "nowhere", "--out", "grid.png"], "nowhere is not a run"),
         (["compare", "nowhere", "--out", "report"], "a comparison takes two or more"),
         (["render", "--data", "adventurer", "--split", "half"], "--split"),
-        ([], "Missing subcommand: Expected one of {render, train, sample, compare, export}"),
+        (
+            [],
+            "Missing subcommand: Expected one of {render, train, sample, compare, export}",
+        ),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
@@ -156,7 +229,15 @@ def test_a_sample_that_cannot_be_written_says_so(
 def test_help_explains_each_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "gan", "--help"]) == 0
     said = capsys.readouterr().out
-    for flag in ("--data", "--out", "--size", "--images", "--seed", "--resume", "--learning-rate"):
+    for flag in (
+        "--data",
+        "--out",
+        "--size",
+        "--images",
+        "--seed",
+        "--resume",
+        "--learning-rate",
+    ):
         assert flag in said
 
 

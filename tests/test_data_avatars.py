@@ -22,7 +22,9 @@ def rgb(color: str) -> tuple[int, ...]:
 
 
 def raster(svg: str, size: int) -> np.ndarray:
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg, width=size, height=size, skip_system_fonts=True
+    )
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.float64)
 
 
@@ -35,7 +37,9 @@ def test_every_style_draws_pictures_whose_labels_fit_its_schema(style: str) -> N
         schema = attribute_schema(style, palette)
         assert len(schema) >= 1
         assert all(len(values) >= 2 for values in schema.values)
-        assert all("none" not in values[1:] for values in schema.values), "none comes first"
+        assert all("none" not in values[1:] for values in schema.values), (
+            "none comes first"
+        )
         assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in schema.names)
         for seed in range(12):
             _, attributes = avatar_svg(style, seed, palette)
@@ -46,14 +50,18 @@ def test_every_style_draws_pictures_whose_labels_fit_its_schema(style: str) -> N
         assert picture.shape == (16, 16, 3)
         assert picture.dtype == np.uint8
         assert picture.std() > 1, "an empty picture"
-    assert len({picture.tobytes() for picture in pictures}) == 3, "the seed changes nothing"
+    assert len({picture.tobytes() for picture in pictures}) == 3, (
+        "the seed changes nothing"
+    )
 
 
 @pytest.mark.parametrize("style", style_names())
 def test_every_style_names_its_author_and_licence(style: str) -> None:
     info = style_info(style)
     assert info.name == style
-    assert all([info.title, info.author, info.licence, info.author_url, info.licence_url])
+    assert all(
+        [info.title, info.author, info.licence, info.author_url, info.licence_url]
+    )
     assert info.author in info.credit
     assert info.licence in info.credit
     assert info.source_url in info.credit
@@ -75,7 +83,10 @@ def test_a_style_in_the_public_domain_says_so() -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_labels() -> None:
-    first, second = render_avatar("adventurer", 7, 64), render_avatar("adventurer", 7, 64)
+    first, second = (
+        render_avatar("adventurer", 7, 64),
+        render_avatar("adventurer", 7, 64),
+    )
     np.testing.assert_array_equal(first[0], second[0])
     assert first[1] == second[1]
     assert first[1] != render_avatar("adventurer", 8, 64)[1]
@@ -89,7 +100,9 @@ def test_any_square_size_is_the_same_avatar(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_rendering_is_closer_to_the_drawing_than_the_renderers_own_smoothing(size: int) -> None:
+def test_rendering_is_closer_to_the_drawing_than_the_renderers_own_smoothing(
+    size: int,
+) -> None:
     svg, _ = avatar_svg("adventurer", 5)
     perfect = raster(svg, size * 16).reshape(size, 16, size, 16, 3).mean(axis=(1, 3))
     ours = render_avatar("adventurer", 5, size)[0].astype(np.float64)
@@ -154,7 +167,9 @@ def test_every_value_of_the_books_schema_is_drawn_sooner_or_later() -> None:
     schema = attribute_schema("adventurer")
     seen = [set() for _ in schema.names]
     for seed in range(600):
-        for values, value in zip(seen, avatar_svg("adventurer", seed)[1].values(), strict=True):
+        for values, value in zip(
+            seen, avatar_svg("adventurer", seed)[1].values(), strict=True
+        ):
             values.add(value)
     assert [len(values) for values in seen] == [len(values) for values in schema.values]
 
@@ -162,7 +177,9 @@ def test_every_value_of_the_books_schema_is_drawn_sooner_or_later() -> None:
 def test_what_never_varies_is_no_attribute() -> None:
     # adventurer has one head, one colour of eyes and of ink; blobs takes white or black,
     # whichever stands out from the background, and with these backgrounds that is white.
-    assert not {"head", "eyes_color", "ink_color"} & set(attribute_schema("adventurer").names)
+    assert not {"head", "eyes_color", "ink_color"} & set(
+        attribute_schema("adventurer").names
+    )
     assert "blob_color" not in attribute_schema("blobs", "original").names
     assert "animation" not in attribute_schema("blobs").names
 
@@ -171,15 +188,24 @@ def test_what_never_varies_is_no_attribute() -> None:
 
 
 def test_the_palette_changes_colours_and_nothing_else() -> None:
-    pastel, original = avatar_svg("adventurer", 4)[1], avatar_svg("adventurer", 4, "original")[1]
+    pastel, original = (
+        avatar_svg("adventurer", 4)[1],
+        avatar_svg("adventurer", 4, "original")[1],
+    )
     same = set(pastel) & set(original) - {"hair_color", "skin_color"}
-    assert {name: pastel[name] for name in same} == {name: original[name] for name in same}
+    assert {name: pastel[name] for name in same} == {
+        name: original[name] for name in same
+    }
     assert original["hair_color"].startswith("#")
     assert "background_color" not in original, "white does not vary"
 
 
 def test_there_is_always_a_background() -> None:
-    assert tuple(render_avatar("adventurer", 0, 32, "original")[0][0, 0]) == (255, 255, 255)
+    assert tuple(render_avatar("adventurer", 0, 32, "original")[0][0, 0]) == (
+        255,
+        255,
+        255,
+    )
 
 
 def test_a_style_keeps_a_background_of_its_own() -> None:

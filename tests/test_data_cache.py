@@ -19,7 +19,13 @@ STYLE, SIZE, SEEDS = "identicon", 8, range(3, 9)
 
 
 def load(folder: Path, **options: Any) -> ImageSet:
-    chosen = {"style": STYLE, "size": SIZE, "seeds": SEEDS, "workers": 1, "progress": False}
+    chosen = {
+        "style": STYLE,
+        "size": SIZE,
+        "seeds": SEEDS,
+        "workers": 1,
+        "progress": False,
+    }
     return load_avatars(cache=folder, **{**chosen, **options})
 
 
@@ -47,7 +53,9 @@ def test_every_seed_has_its_image_and_attributes(tmp_path: Path) -> None:
     assert_right(load(tmp_path))
 
 
-def test_the_second_time_nothing_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_time_nothing_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = load(tmp_path)
     monkeypatch.setattr(workers, "render_avatars", refuse)
     second = load(tmp_path)
@@ -69,7 +77,9 @@ def test_another_recipe_is_another_data_set(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_it_is_and_whose(tmp_path: Path) -> None:
     images = load(tmp_path, style="adventurer", seeds=range(2))
-    manifest = json.loads((data_folder(tmp_path) / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads(
+        (data_folder(tmp_path) / "manifest.json").read_text(encoding="utf-8")
+    )
     assert manifest == images.manifest
     assert manifest["style"] == "adventurer"
     assert manifest["size"] == SIZE
@@ -233,7 +243,9 @@ def interrupted(*arguments: Any, **options: Any) -> Any:
 drawn_rightly = workers.render_avatars
 
 
-def test_ctrl_c_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workers, "_BLOCK", 2 * SIZE**2)
     monkeypatch.setattr(workers, "render_avatars", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -288,7 +300,8 @@ def test_processes_may_ask_for_the_same_set_at_once(
     start, digests = context.Barrier(3), context.Queue()
     folder = tmp_path / "cache"
     processes = [
-        context.Process(target=load_together, args=(folder, start, digests)) for _ in range(3)
+        context.Process(target=load_together, args=(folder, start, digests))
+        for _ in range(3)
     ]
     for process in processes:
         process.start()

@@ -20,18 +20,33 @@ RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 def quarters(width: int = 64, height: int = 64) -> np.ndarray:
     """Red, green, blue and grey: a picture that no rotation or mirroring leaves as it is."""
     pixels = np.empty((height, width, 3), dtype=np.uint8)
-    pixels[: height // 2, : width // 2], pixels[: height // 2, width // 2 :] = RED, GREEN
-    pixels[height // 2 :, : width // 2], pixels[height // 2 :, width // 2 :] = BLUE, GREY
+    pixels[: height // 2, : width // 2], pixels[: height // 2, width // 2 :] = (
+        RED,
+        GREEN,
+    )
+    pixels[height // 2 :, : width // 2], pixels[height // 2 :, width // 2 :] = (
+        BLUE,
+        GREY,
+    )
     return pixels
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data))
+    )
 
 
-def png(width: int, height: int, depth: int, colour: int, row: bytes, extra: bytes = b"") -> bytes:
+def png(
+    width: int, height: int, depth: int, colour: int, row: bytes, extra: bytes = b""
+) -> bytes:
     """A PNG whose rows are all `row`, written by hand: Pillow cannot write every kind."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    header = chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    )
     pixels = chunk(b"IDAT", zlib.compress((b"\0" + row) * height) if row else b"")
     return b"\x89PNG\r\n\x1a\n" + header + extra + pixels + chunk(b"IEND", b"")
 
@@ -39,10 +54,14 @@ def png(width: int, height: int, depth: int, colour: int, row: bytes, extra: byt
 def png16(levels: list[int], channels: int, colour: int, extra: bytes = b"") -> bytes:
     """A square 16-bit PNG with one column for each `channels` levels."""
     width = len(levels) // channels
-    return png(width, width, 16, colour, struct.pack(f">{len(levels)}H", *levels), extra)
+    return png(
+        width, width, 16, colour, struct.pack(f">{len(levels)}H", *levels), extra
+    )
 
 
-def read(data: bytes, tmp_path: Path, size: int, background: tuple = WHITE) -> np.ndarray:
+def read(
+    data: bytes, tmp_path: Path, size: int, background: tuple = WHITE
+) -> np.ndarray:
     path = tmp_path / "picture"
     path.write_bytes(data)
     return read_picture(path, size, background)
@@ -130,7 +149,12 @@ def test_a_palette_with_degrees_of_transparency(tmp_path: Path) -> None:
     black = read(data, tmp_path, 4, (0, 0, 0))
     assert black[0].tolist() == [[255, 0, 0], [0, 128, 0], [0, 0, 0], [128, 128, 128]]
     white = read(data, tmp_path, 4)
-    assert white[0].tolist() == [[255, 0, 0], [127, 255, 127], [255, 255, 255], [128, 128, 128]]
+    assert white[0].tolist() == [
+        [255, 0, 0],
+        [127, 255, 127],
+        [255, 255, 255],
+        [128, 128, 128],
+    ]
 
 
 def test_a_transparent_colour_of_a_gif(tmp_path: Path) -> None:
@@ -144,7 +168,8 @@ def test_a_transparent_colour_of_a_gif(tmp_path: Path) -> None:
 def test_grey_with_alpha(tmp_path: Path) -> None:
     image = Image.merge("LA", [Image.new("L", (8, 8), 100), Image.new("L", (8, 8), 51)])
     pixels = read(save(image, "PNG"), tmp_path, 8, (0, 255, 0))
-    assert (pixels == (20, 224, 20)).all()  # a fifth of 100, four fifths of the background
+    # A fifth of 100, four fifths of the background.
+    assert (pixels == (20, 224, 20)).all()
 
 
 @pytest.mark.parametrize("name", ["PNG", "WEBP"])
@@ -152,7 +177,9 @@ def test_alpha_lies_on_the_chosen_background(name: str, tmp_path: Path) -> None:
     rgba = np.dstack([quarters(), np.full((64, 64), 255, dtype=np.uint8)])
     rgba[:, 48:, 3] = 0
     options = {"lossless": True, "exact": True} if name == "WEBP" else {}
-    pixels = read(save(Image.fromarray(rgba), name, **options), tmp_path, 64, (10, 20, 30))
+    pixels = read(
+        save(Image.fromarray(rgba), name, **options), tmp_path, 64, (10, 20, 30)
+    )
     assert (pixels[:, 48:] == (10, 20, 30)).all()
     assert np.array_equal(pixels[:, :48], quarters()[:, :48])
 
@@ -177,7 +204,12 @@ def test_what_is_transparent_does_not_bleed_into_the_rest(tmp_path: Path) -> Non
 
 
 def test_cmyk(tmp_path: Path) -> None:
-    inks = {(0, 0, 0, 0): WHITE, (0, 255, 255, 0): RED, (255, 255, 0, 0): BLUE, (0, 0, 0, 127): 128}
+    inks = {
+        (0, 0, 0, 0): WHITE,
+        (0, 255, 255, 0): RED,
+        (255, 255, 0, 0): BLUE,
+        (0, 0, 0, 127): 128,
+    }
     for ink, colour in inks.items():
         data = save(Image.new("CMYK", (16, 16), ink), "JPEG", quality=95)
         assert np.abs(read(data, tmp_path, 16).astype(int) - colour).max() <= 3
@@ -206,12 +238,18 @@ def test_16_bit_colour_and_alpha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_the_transparent_level_of_a_grey_png_at_every_depth(depth: int, tmp_path: Path) -> None:
+def test_the_transparent_level_of_a_grey_png_at_every_depth(
+    depth: int, tmp_path: Path
+) -> None:
     top = 2**depth - 1
-    row = "".join(f"{level:0{depth}b}" for level in (0, top) * 4)  # 8 columns, black and white
+    # 8 columns, black and white.
+    row = "".join(f"{level:0{depth}b}" for level in (0, top) * 4)
     data = int(row, 2).to_bytes(depth, "big")
     image = read(
-        png(8, 8, depth, 0, data, chunk(b"tRNS", struct.pack(">H", top))), tmp_path, 8, RED
+        png(8, 8, depth, 0, data, chunk(b"tRNS", struct.pack(">H", top))),
+        tmp_path,
+        8,
+        RED,
     )
     assert image[0, :2].tolist() == [[0, 0, 0], [255, 0, 0]]
 
@@ -244,8 +282,14 @@ STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def test_exif_rotation_is_obeyed(orientation: int, name: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](quarters(96, 64))))
-    options = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+    stored = Image.fromarray(
+        np.ascontiguousarray(STORED[orientation](quarters(96, 64)))
+    )
+    options = {
+        "PNG": {},
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "WEBP": {"lossless": True},
+    }
     image = read(save(stored, name, exif=exif, **options[name]), tmp_path, 64)
     expected = quarters(96, 64)[:, 16:80].astype(int)
     assert np.abs(image[16::32, 16::32] - expected[16::32, 16::32]).max() <= 4
@@ -256,18 +300,26 @@ def test_exif_rotation_is_obeyed(orientation: int, name: str, tmp_path: Path) ->
     "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
 )
 def test_broken_exif_costs_no_picture(exif: bytes, tmp_path: Path) -> None:
-    assert (read(save(Image.new("L", (16, 16), 70), "JPEG", exif=exif), tmp_path, 16) == 70).all()
+    assert (
+        read(save(Image.new("L", (16, 16), 70), "JPEG", exif=exif), tmp_path, 16) == 70
+    ).all()
 
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("length", [96, 97])
-def test_the_centred_square_is_cut_out(length: int, turned: bool, tmp_path: Path) -> None:
+def test_the_centred_square_is_cut_out(
+    length: int, turned: bool, tmp_path: Path
+) -> None:
     pixels = np.zeros((64, length, 3), dtype=np.uint8)
     pixels[:, :, 0] = np.arange(length)
     expected = pixels[:, 16:80]
     if turned:
-        pixels, expected = (np.ascontiguousarray(p.swapaxes(0, 1)) for p in (pixels, expected))
-    assert np.array_equal(read(save(Image.fromarray(pixels), "PNG"), tmp_path, 64), expected)
+        pixels, expected = (
+            np.ascontiguousarray(p.swapaxes(0, 1)) for p in (pixels, expected)
+        )
+    assert np.array_equal(
+        read(save(Image.fromarray(pixels), "PNG"), tmp_path, 64), expected
+    )
 
 
 def test_scaling_down_averages(tmp_path: Path) -> None:
@@ -329,14 +381,25 @@ def cmyk_profile() -> bytes:
     black = bytes([0, 128, 128])
     corners = (paper + black) * 4 + (red + black) * 4  # the last ink changes fastest
     table = bytes(range(256))
-    look_up = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + table * 4 + corners + table * 3
+    look_up = (
+        b"mft1\0\0\0\0"
+        + bytes([4, 3, 2, 0])
+        + identity
+        + table * 4
+        + corners
+        + table * 3
+    )
     return icc_profile(b"CMYK", b"Lab ", {b"A2B0": look_up})
 
 
 def swapped_profile() -> bytes:
     """sRGB, but that what is stored as red is meant as green, and the other way round."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    swapped = srgb.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    swapped = (
+        srgb.replace(b"rXYZ", b"????")
+        .replace(b"gXYZ", b"rXYZ")
+        .replace(b"????", b"gXYZ")
+    )
     assert swapped != srgb
     return swapped
 
@@ -349,7 +412,9 @@ def test_an_embedded_profile_is_converted_to_srgb(name: str, tmp_path: Path) -> 
     assert np.abs(read(data, tmp_path, 16).astype(int) - GREEN).max() <= 3
 
 
-def test_a_profile_is_applied_to_colour_and_not_to_alpha_or_background(tmp_path: Path) -> None:
+def test_a_profile_is_applied_to_colour_and_not_to_alpha_or_background(
+    tmp_path: Path,
+) -> None:
     rgba = np.zeros((16, 16, 4), dtype=np.uint8)
     rgba[:, :8] = (*RED, 255)
     data = save(Image.fromarray(rgba), "PNG", icc_profile=swapped_profile())
@@ -372,7 +437,9 @@ def test_a_grey_profile(mode: str, tmp_path: Path) -> None:
 
 def test_a_cmyk_profile(tmp_path: Path) -> None:
     def pixel(ink: tuple[int, int, int, int]) -> list[int]:
-        data = save(Image.new("CMYK", (16, 16), ink), "JPEG", icc_profile=cmyk_profile())
+        data = save(
+            Image.new("CMYK", (16, 16), ink), "JPEG", icc_profile=cmyk_profile()
+        )
         return read(data, tmp_path, 16)[0, 0].tolist()
 
     assert min(pixel((0, 255, 255, 0))) >= 250
@@ -387,7 +454,9 @@ def test_srgb_stays_as_it_is(tmp_path: Path) -> None:
     assert np.abs(read(data, tmp_path, 64).astype(int) - quarters()).max() <= 1
 
 
-@pytest.mark.parametrize("profile", [b"no profile", swapped_profile()[:200], linear_grey_profile()])
+@pytest.mark.parametrize(
+    "profile", [b"no profile", swapped_profile()[:200], linear_grey_profile()]
+)
 def test_a_broken_profile_or_one_of_other_channels_is_ignored(
     profile: bytes, tmp_path: Path
 ) -> None:
@@ -398,7 +467,9 @@ def test_a_broken_profile_or_one_of_other_channels_is_ignored(
 # What cannot be used
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"hello", b"\x89PNG", b"GIF", os.urandom(500)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"hello", b"\x89PNG", b"GIF", os.urandom(500)]
+)
 def test_not_an_image(data: bytes, tmp_path: Path) -> None:
     assert reason(data, tmp_path).startswith("not an image: ")
 
@@ -440,7 +511,8 @@ def huge(name: str) -> bytes:
     elif name == "BMP":
         data[18:26] = struct.pack("<ii", 100_000, 100_000)
     elif name == "WEBP":
-        start = data.index(b"\x9d\x01\x2a") + 3  # the frame header of VP8 (RFC 6386, section 9.1)
+        # The frame header of VP8 (RFC 6386, section 9.1)
+        start = data.index(b"\x9d\x01\x2a") + 3
         data[start : start + 4] = struct.pack("<HH", 16383, 16383)
     elif name == "JPEG":
         start = data.index(b"\xff\xc0") + 5
@@ -462,7 +534,10 @@ def test_a_decompression_bomb_is_not_decoded(
 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
-    assert reason(huge(name), tmp_path) == "decompression bomb: more than 89,478,485 pixels"
+    assert (
+        reason(huge(name), tmp_path)
+        == "decompression bomb: more than 89,478,485 pixels"
+    )
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -473,7 +548,9 @@ def test_a_large_picture_is_no_bomb(tmp_path: Path) -> None:
     assert (read(data, tmp_path, 64) == 255).all()
 
 
-def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load(self: ImageFile.ImageFile) -> None:
         raise MemoryError
 

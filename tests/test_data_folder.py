@@ -45,7 +45,15 @@ def error(folder: Path | str, **options: object) -> str:
 
 
 def test_pictures_come_in_the_order_of_their_relative_paths(tmp_path: Path) -> None:
-    paths = ["b.png", "a/z.bmp", "a/deep/er/c.jpg", "a.gif", "a-b.webp", "B.png", "ä.png"]
+    paths = [
+        "b.png",
+        "a/z.bmp",
+        "a/deep/er/c.jpg",
+        "a.gif",
+        "a-b.webp",
+        "B.png",
+        "ä.png",
+    ]
     for index, path in enumerate(paths):
         paint(tmp_path / path, 20 * index)
     images, report = read(tmp_path)
@@ -111,7 +119,9 @@ def test_a_folder_may_be_called_like_a_picture(tmp_path: Path) -> None:
     assert read(tmp_path)[1] == FolderReport(tmp_path, (Path("x.png/y.png"),), ())
 
 
-def test_links_to_pictures_and_to_the_folder_itself_are_followed(tmp_path: Path) -> None:
+def test_links_to_pictures_and_to_the_folder_itself_are_followed(
+    tmp_path: Path,
+) -> None:
     paint(tmp_path / "elsewhere/a.png", 5)
     (tmp_path / "real").mkdir()
     (tmp_path / "real/b.png").symlink_to(tmp_path / "elsewhere/a.png")
@@ -130,7 +140,9 @@ def test_files_and_folders_without_permission(tmp_path: Path) -> None:
     finally:
         (tmp_path / "c").chmod(0o700)
     assert report.used == (Path("a.png"),)
-    assert skipped(report) == dict.fromkeys(["b.png", "c"], "unreadable: Permission denied")
+    assert skipped(report) == dict.fromkeys(
+        ["b.png", "c"], "unreadable: Permission denied"
+    )
 
 
 def test_files_and_folders_that_the_system_refuses(
@@ -155,14 +167,18 @@ def test_files_and_folders_that_the_system_refuses(
     monkeypatch.setattr(folder_module.os, "scandir", refuse_folder)
     report = read(tmp_path)[1]
     assert report.used == (Path("a.png"),)
-    assert skipped(report) == dict.fromkeys(["b.png", "c"], "unreadable: Permission denied")
+    assert skipped(report) == dict.fromkeys(
+        ["b.png", "c"], "unreadable: Permission denied"
+    )
 
 
 def test_strange_names_do_not_break_the_report(tmp_path: Path) -> None:
     (tmp_path / "two\nlines.png").write_text("no picture")
     (tmp_path / "\x1b[31mred.png").write_text("no picture")
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/latin-\xe9.png")).write_text("no picture")
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/latin-\xe9.png")).write_text(
+            "no picture"
+        )
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
     paint(tmp_path / "a.png", 1)
@@ -191,12 +207,21 @@ def test_the_manifest_says_what_was_read(tmp_path: Path) -> None:
         "files": ["0.png", "1.png", "2.png"],
         "skipped": [],
     }
-    assert (images.size, images.attributes, images.schema, images.credit) == (16, None, None, "")
+    assert (images.size, images.attributes, images.schema, images.credit) == (
+        16,
+        None,
+        None,
+        "",
+    )
 
 
 def test_the_background_is_chosen_by_name_or_number(tmp_path: Path) -> None:
     Image.new("RGBA", (32, 32), (9, 9, 9, 0)).save(tmp_path / "clear.png")
-    for background, colour in {"#ffffff": 255, "#123": (17, 34, 51), "red": (255, 0, 0)}.items():
+    for background, colour in {
+        "#ffffff": 255,
+        "#123": (17, 34, 51),
+        "red": (255, 0, 0),
+    }.items():
         images, _ = read_folder(tmp_path, 32, background, minimum=1, progress=False)
         assert (images.images == colour).all()
 
@@ -227,12 +252,18 @@ def test_pillow_and_the_warnings_are_left_as_they_were(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 1)
     header = Image.new("1", (9500, 9500))  # 90 million pixels, in a file of 10 kB
     header.save(tmp_path / "bomb.png")
-    state = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    state = (
+        Image.MAX_IMAGE_PIXELS,
+        ImageFile.LOAD_TRUNCATED_IMAGES,
+        list(warnings.filters),
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         report = read(tmp_path)[1]
     assert caught == []
-    assert skipped(report) == {"bomb.png": "decompression bomb: more than 89,478,485 pixels"}
+    assert skipped(report) == {
+        "bomb.png": "decompression bomb: more than 89,478,485 pixels"
+    }
     assert state == (
         Image.MAX_IMAGE_PIXELS,
         ImageFile.LOAD_TRUNCATED_IMAGES,
@@ -304,7 +335,9 @@ def numbered(shades: list[int]) -> ImageSet:
     """Pictures that tell which file they are by their first pixel: equal numbers are copies."""
     images = np.zeros((len(shades), 4, 4, 3), dtype=np.uint8)
     images[:, 0, 0, 0], images[:, 0, 0, 1] = np.divmod(shades, 256)
-    return ImageSet(images, manifest={"files": [f"{i}.png" for i in range(len(shades))]})
+    return ImageSet(
+        images, manifest={"files": [f"{i}.png" for i in range(len(shades))]}
+    )
 
 
 def numbers(image_set: ImageSet) -> list[int]:
@@ -315,7 +348,9 @@ def test_a_split_shares_nothing_and_loses_nothing() -> None:
     parts = split_folder(numbered(list(range(1000))), validation=0.1, test=0.05)
     assert list(parts) == ["train", "validation", "test"]
     assert [len(part) for part in parts.values()] == [850, 100, 50]
-    assert sorted(number for part in parts.values() for number in numbers(part)) == [*range(1000)]
+    assert sorted(number for part in parts.values() for number in numbers(part)) == [
+        *range(1000)
+    ]
     for part in parts.values():
         assert numbers(part) == sorted(numbers(part))
         assert part.manifest["files"] == [f"{number}.png" for number in numbers(part)]
@@ -326,7 +361,10 @@ def test_a_split_shares_nothing_and_loses_nothing() -> None:
 def test_copies_are_never_in_two_parts(seed: int) -> None:
     generator = np.random.default_rng(seed)
     count = int(generator.integers(3, 60))
-    shades = [*range(3), *generator.integers(0, generator.integers(3, 40), count).tolist()]
+    shades = [
+        *range(3),
+        *generator.integers(0, generator.integers(3, 40), count).tolist(),
+    ]
     parts = split_folder(numbered(shades), 0.2, 0.2, seed=seed)
     train, validation, test = (set(numbers(part)) for part in parts.values())
     assert train and validation and test
@@ -336,7 +374,9 @@ def test_copies_are_never_in_two_parts(seed: int) -> None:
 
 def test_the_seed_decides_the_split() -> None:
     pictures = numbered(list(range(200)))
-    first, again, other = (split_folder(pictures, seed=seed)["test"] for seed in (0, 0, 1))
+    first, again, other = (
+        split_folder(pictures, seed=seed)["test"] for seed in (0, 0, 1)
+    )
     assert numbers(first) == numbers(again) != numbers(other)
 
 
@@ -355,7 +395,9 @@ def test_a_part_of_nothing() -> None:
 
 @pytest.mark.parametrize("shades", [[1], [1, 2], [1, 1, 1, 2, 2]])
 def test_too_few_different_pictures(shades: list[int]) -> None:
-    with pytest.raises(ChibiError, match=rf"{len(shades)} pictures, of which {len(set(shades))}"):
+    with pytest.raises(
+        ChibiError, match=rf"{len(shades)} pictures, of which {len(set(shades))}"
+    ):
         split_folder(numbered(shades))
 
 
@@ -384,7 +426,10 @@ def test_a_split_of_a_real_folder_with_copies_of_every_kind(tmp_path: Path) -> N
     parts = split_folder(images, 0.1, 0.1)
     assert [len(part) for part in parts.values()] == [50, 5, 5]
     homes = {
-        part: {name.partition(".")[0].partition("-")[0] for name in images.manifest["files"]}
+        part: {
+            name.partition(".")[0].partition("-")[0]
+            for name in images.manifest["files"]
+        }
         for part, images in parts.items()
     }
     assert sum(map(len, homes.values())) == 12

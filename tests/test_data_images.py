@@ -53,11 +53,20 @@ def test_to_float_takes_tensors_and_leaves_its_input_alone() -> None:
 
 def test_to_uint8_rounds_and_clamps() -> None:
     values = torch.tensor([-7.0, -1.0, 0.0, 0.999, 1.0, 3.0]).reshape(1, 1, 1, 6)
-    assert to_uint8(values.expand(1, 3, 1, 6))[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255, 255]
+    assert to_uint8(values.expand(1, 3, 1, 6))[0, 0, :, 0].tolist() == [
+        0,
+        0,
+        128,
+        255,
+        255,
+        255,
+    ]
 
 
 def test_to_uint8_takes_what_a_network_in_half_precision_writes() -> None:
-    values = torch.tensor([[[[-1.0, 1.0]]] * 3], dtype=torch.bfloat16, requires_grad=True)
+    values = torch.tensor(
+        [[[[-1.0, 1.0]]] * 3], dtype=torch.bfloat16, requires_grad=True
+    )
     assert to_uint8(values).tolist() == [[[[0, 0, 0], [255, 255, 255]]]]
 
 
@@ -234,7 +243,11 @@ def test_a_read_only_file_is_read_without_a_warning(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mapped, numbered(6))
 
 
-@pytest.mark.parametrize(("count", "batch", "seed"), [(3, 4, 0), (0, 1, 0), (3, 0, 0), (3, 1, -1)])
-def test_what_cannot_be_drawn_from_is_refused(count: int, batch: int, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "batch", "seed"), [(3, 4, 0), (0, 1, 0), (3, 0, 0), (3, 1, -1)]
+)
+def test_what_cannot_be_drawn_from_is_refused(
+    count: int, batch: int, seed: int
+) -> None:
     with pytest.raises(ChibiError):
         BatchLoader(numbered(count), batch=batch, seed=seed)

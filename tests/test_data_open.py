@@ -69,7 +69,9 @@ def test_splits_of_a_folder_share_nothing_and_are_all_of_it(tmp_path: Path) -> N
 def test_the_seed_decides_how_a_folder_is_split(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "own", 60)
     assert pictures(folder, "validation", 1) == pictures(folder, "validation", 1)
-    assert len({frozenset(pictures(folder, "validation", seed)) for seed in range(4)}) > 1
+    assert (
+        len({frozenset(pictures(folder, "validation", seed)) for seed in range(4)}) > 1
+    )
 
 
 def test_a_folder_with_the_name_of_a_style_needs_its_dot(
@@ -77,7 +79,10 @@ def test_a_folder_with_the_name_of_a_style_needs_its_dot(
 ) -> None:
     write_pictures(tmp_path / "identicon", 40)
     monkeypatch.chdir(tmp_path)
-    assert open_images("identicon", 8, count=2, progress=False).manifest["source"] == "dicebear"
+    assert (
+        open_images("identicon", 8, count=2, progress=False).manifest["source"]
+        == "dicebear"
+    )
     assert open_images("./identicon", 8, progress=False).manifest["source"] == "folder"
 
 

@@ -6,7 +6,9 @@ import pytest
 from chibi_lab.data import AttributeSchema
 from chibi_lab.errors import ChibiError
 
-SCHEMA = AttributeSchema(("hair", "glasses"), (("long", "short", "bun"), ("none", "round")))
+SCHEMA = AttributeSchema(
+    ("hair", "glasses"), (("long", "short", "bun"), ("none", "round"))
+)
 
 
 def test_rows_and_words_are_inverse() -> None:
@@ -70,7 +72,9 @@ def test_json_brings_back_the_same_schema() -> None:
     assert AttributeSchema.from_json(json.loads(json.dumps(SCHEMA.to_json()))) == SCHEMA
 
 
-@pytest.mark.parametrize("data", [None, [], {"hair": "long"}, {"hair": [1]}, {"hair": []}])
+@pytest.mark.parametrize(
+    "data", [None, [], {"hair": "long"}, {"hair": [1]}, {"hair": []}]
+)
 def test_json_of_something_else_is_refused(data: object) -> None:
     with pytest.raises(ChibiError):
         AttributeSchema.from_json(data)

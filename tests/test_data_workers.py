@@ -12,7 +12,9 @@ STYLE, SIZE = "identicon", 8
 
 
 def drawn(seeds: range, count: int) -> tuple[np.ndarray, np.ndarray]:
-    images, attributes = zip(*draw_blocks(STYLE, seeds, SIZE, "pastel", count), strict=True)
+    images, attributes = zip(
+        *draw_blocks(STYLE, seeds, SIZE, "pastel", count), strict=True
+    )
     return np.concatenate(images), np.concatenate(attributes)
 
 
@@ -20,7 +22,9 @@ def block_of(monkeypatch: pytest.MonkeyPatch, avatars: int) -> None:
     monkeypatch.setattr(workers, "_BLOCK", avatars * SIZE**2)
 
 
-def test_avatars_come_in_the_order_of_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_avatars_come_in_the_order_of_the_seeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     block_of(monkeypatch, 2)
     seeds = range(9, 0, -2)
     images, _ = drawn(seeds, 1)
@@ -28,7 +32,9 @@ def test_avatars_come_in_the_order_of_the_seeds(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(images, expected)
 
 
-def test_several_processes_draw_the_same_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_draw_the_same_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     block_of(monkeypatch, 20)
     seeds = range(50)  # more blocks than processes, the last one not full
     for several, one in zip(drawn(seeds, 2), drawn(seeds, 1), strict=True):
@@ -48,7 +54,9 @@ def die(*_: object, **__: object) -> None:
     os._exit(1)
 
 
-@pytest.mark.skipif(workers._START_METHOD != "fork", reason="the patch reaches forked ones only")
+@pytest.mark.skipif(
+    workers._START_METHOD != "fork", reason="the patch reaches forked ones only"
+)
 def test_a_worker_that_dies_is_an_error_and_not_a_wait_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

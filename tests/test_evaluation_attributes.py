@@ -10,7 +10,12 @@ from chibi_lab.evaluation.attributes import nearest_label
 
 SCHEMA = AttributeSchema(
     ("shape", "colour", "ground", "same"),
-    (("none", "bar", "block", "corner"), ("red", "green", "blue"), ("dark", "light"), ("one",)),
+    (
+        ("none", "bar", "block", "corner"),
+        ("red", "green", "blue"),
+        ("dark", "light"),
+        ("one",),
+    ),
 )
 COLOURS = ((220, 40, 40), (40, 220, 40), (40, 40, 220))
 
@@ -24,7 +29,8 @@ def draw_set(count: int, seed: int, scale: int = 1) -> ImageSet:
     images = np.empty((count, 16, 16, 3))
     for image, (shape, colour, ground, _) in zip(images, labels, strict=True):
         image[:] = (70, 180)[ground]
-        image[1:6, 1:6] = COLOURS[colour]  # an eye-catcher that says nothing about the shape
+        # An eye-catcher that says nothing about the shape.
+        image[1:6, 1:6] = COLOURS[colour]
         if shape == 1:
             image[10:11, 3:13] = 0
         if shape == 2:
@@ -66,27 +72,38 @@ def test_real_pictures_are_read_with_certainty(reader: AttributeReader) -> None:
     assert np.array_equal(certain[told], reader.read(test)[told])
 
 
-@pytest.mark.parametrize(("place", "label"), [(0.0, 7), (4.0, 7), (4.6, -1), (5.4, -1), (6.0, 3)])
+@pytest.mark.parametrize(
+    ("place", "label"), [(0.0, 7), (4.0, 7), (4.6, -1), (5.4, -1), (6.0, 3)]
+)
 def test_between_two_labels_nothing_is_certain(place: float, label: int) -> None:
     # Two of label 7 near 0, one of label 3 at 10. At 4.4 the distances are as 4 to 5 (Lowe's 0.8).
     base, labels = torch.tensor([[0.0], [-0.1], [10.0]]), torch.tensor([7, 7, 3])
     query = torch.tensor([[place]])
     assert nearest_label(query, base, labels, limit=0.8).tolist() == [label]
-    assert nearest_label(query, base, labels, limit=None).tolist() == [7 if place < 5 else 3]
+    assert nearest_label(query, base, labels, limit=None).tolist() == [
+        7 if place < 5 else 3
+    ]
 
 
 def test_the_only_label_there_is_is_certain() -> None:
     base, labels = torch.zeros(2, 0), torch.tensor([5, 5])
-    assert nearest_label(torch.zeros(3, 0), base, labels, limit=0.8).tolist() == [5, 5, 5]
+    assert nearest_label(torch.zeros(3, 0), base, labels, limit=0.8).tolist() == [
+        5,
+        5,
+        5,
+    ]
 
 
 def test_larger_pictures_are_averaged_down() -> None:
     labelled = draw_set(200, 0, scale=4)
     shapes = AttributeSchema(SCHEMA.names[:1], SCHEMA.values[:1])
-    reader = AttributeReader(ImageSet(labelled.images, labelled.attributes[:, :1], shapes))
+    reader = AttributeReader(
+        ImageSet(labelled.images, labelled.attributes[:, :1], shapes)
+    )
     test = draw_set(50, 2, scale=4)
     assert (reader.read(test) == test.attributes[:, :1]).mean() > 0.95
-    half = draw_set(50, 2, scale=2)  # 32 pixels, as large as the labelled ones are averaged down to
+    # 32 pixels, as large as the labelled ones are averaged down to.
+    half = draw_set(50, 2, scale=2)
     assert np.array_equal(reader.read(test), reader.read(half))
 
 
@@ -105,11 +122,15 @@ def test_values_that_no_picture_has_are_never_read() -> None:
     assert set(read[:, 1]) == {1, 2}
 
 
-def test_reading_repeats_and_does_not_depend_on_the_batch(reader: AttributeReader) -> None:
+def test_reading_repeats_and_does_not_depend_on_the_batch(
+    reader: AttributeReader,
+) -> None:
     test = draw_set(30, 4)
     again = AttributeReader(draw_set(400, 0))
     assert np.array_equal(reader.read(test), again.read(test))
-    one_by_one = np.concatenate([reader.read(test.images[i : i + 1]) for i in range(30)])
+    one_by_one = np.concatenate(
+        [reader.read(test.images[i : i + 1]) for i in range(30)]
+    )
     assert np.array_equal(one_by_one, reader.read(test))
 
 
@@ -117,7 +138,9 @@ def test_pictures_without_attributes_are_refused(reader: AttributeReader) -> Non
     plain = ImageSet(draw_set(10, 0).images)
     with pytest.raises(ChibiError, match="no attributes to learn from"):
         AttributeReader(plain)
-    with pytest.raises(ChibiError, match="must have the attributes of the labelled ones"):
+    with pytest.raises(
+        ChibiError, match="must have the attributes of the labelled ones"
+    ):
         reader.accuracy(plain)
     with pytest.raises(ChibiError, match="as large as the labelled ones"):
         reader.read(torch.zeros(1, 3, 8, 8))

@@ -18,14 +18,18 @@ def random_images(count: int, seed: int, size: int = 16) -> torch.Tensor:
 def test_nearest_is_that_of_brute_force() -> None:
     images, reference = random_images(100, 0), random_images(600, 1)
     distance, index = nearest(images, reference)
-    brute = torch.stack([(reference - image).square().mean((1, 2, 3)).sqrt() for image in images])
+    brute = torch.stack(
+        [(reference - image).square().mean((1, 2, 3)).sqrt() for image in images]
+    )
     assert torch.equal(index, brute.argmin(1))
     torch.testing.assert_close(distance, brute.amin(1))
 
 
 def test_neighbours_come_in_order() -> None:
     images, reference = random_images(20, 0), random_images(100, 1)
-    brute = torch.stack([(reference - image).square().mean((1, 2, 3)).sqrt() for image in images])
+    brute = torch.stack(
+        [(reference - image).square().mean((1, 2, 3)).sqrt() for image in images]
+    )
     expected, order = brute.sort(dim=1)
     distance, index = neighbours(images, reference, 7)
     assert torch.equal(index, order[:, :7])
@@ -46,7 +50,9 @@ def test_tiny_differences_survive_the_matrix_product() -> None:
     queries = base + 1e-4
     distance, index = nearest_rows(queries - 100, base - 100, 1)
     assert torch.equal(index[:, 0], torch.arange(50))
-    torch.testing.assert_close(distance[:, 0], torch.full((50,), 1e-4), rtol=0.1, atol=0)
+    torch.testing.assert_close(
+        distance[:, 0], torch.full((50,), 1e-4), rtol=0.1, atol=0
+    )
 
 
 def test_of_two_equal_ones_the_first_is_nearest() -> None:

@@ -41,8 +41,12 @@ def test_blur_lowers_sharpness_of_every_picture(pictures: torch.Tensor) -> None:
 
 
 def test_noise_hardly_counts_as_sharpness(pictures: torch.Tensor) -> None:
-    noise = 0.05 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(sharpness(pictures + noise), sharpness(pictures), rtol=0.1, atol=0)
+    noise = 0.05 * torch.randn(
+        pictures.shape, generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(
+        sharpness(pictures + noise), sharpness(pictures), rtol=0.1, atol=0
+    )
 
 
 def test_sharpness_is_the_slope_of_a_ramp() -> None:
@@ -67,7 +71,9 @@ def test_psnr_needs_two_of_one_shape() -> None:
 def test_shrink_averages_in_chunks_and_leaves_small_ones() -> None:
     images = torch.rand(600, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     small = shrink(images, 4)
-    torch.testing.assert_close(small, images.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5)))
+    torch.testing.assert_close(
+        small, images.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))
+    )
     assert torch.equal(shrink(images, 8), images)
     assert torch.equal(shrink(images, 16), images)
 
@@ -82,6 +88,8 @@ def test_shrink_averages_in_chunks_and_leaves_small_ones() -> None:
         (torch.zeros(1, 3, 2, 2), "2 pixels wide"),
     ],
 )
-def test_what_is_no_picture_is_named(pictures: torch.Tensor | np.ndarray, message: str) -> None:
+def test_what_is_no_picture_is_named(
+    pictures: torch.Tensor | np.ndarray, message: str
+) -> None:
     with pytest.raises(ChibiError, match=message):
         sharpness(pictures)

@@ -17,13 +17,22 @@ from chibi_lab.training import GANConfig, Run, VAEConfig, sample, train_gan, tra
 SCHEMA = AttributeSchema(("hair", "hat"), (("short", "long"), ("none", "top", "cap")))
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 FIGURES = ("values", "recognised", "covered", "effective")
-TINY = {"size": 32, "channels": 4, "latent_dim": 4, "batch": 8, "images": 64, "count": 40}
+TINY = {
+    "size": 32,
+    "channels": 4,
+    "latent_dim": 4,
+    "batch": 8,
+    "images": 64,
+    "count": 40,
+}
 
 
 def drawings(split: str, count: int) -> ImageSet:
     """Drawings with two attributes, on a ground of changing colour."""
     random = np.random.default_rng(SPLITS[split])
-    labels = np.stack([random.integers(0, n, count) for n in (2, 3)], axis=1).astype(np.int64)
+    labels = np.stack([random.integers(0, n, count) for n in (2, 3)], axis=1).astype(
+        np.int64
+    )
     images = np.empty((count, 32, 32, 3), np.uint8)
     images[:] = random.integers(150, 250, (count, 1, 1, 3))
     for image, (hair, hat) in zip(images, labels, strict=True):
@@ -44,7 +53,8 @@ def drawn_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(report, "open_images", open_images)
     monkeypatch.setattr(report, "LABELLED", 120)
-    monkeypatch.setattr(attributes, "SIZE", 16)  # enough for these drawings, and much faster
+    # Enough for these drawings, and much faster.
+    monkeypatch.setattr(attributes, "SIZE", 16)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +100,14 @@ def keys(value: object) -> object:
     return {k: keys(v) for k, v in value.items()} if isinstance(value, dict) else None
 
 
-def test_the_figures_stand_under_keys_that_stay(tmp_path: Path, runs: list[Run]) -> None:
+def test_the_figures_stand_under_keys_that_stay(
+    tmp_path: Path, runs: list[Run]
+) -> None:
     result = compare(runs, tmp_path / "report", count=30, seed=1)
-    assert json.loads((tmp_path / "report" / "comparison.json").read_text("utf-8")) == result
+    assert (
+        json.loads((tmp_path / "report" / "comparison.json").read_text("utf-8"))
+        == result
+    )
     diversity = {name: dict.fromkeys(FIGURES) for name in SCHEMA.names}
     assert keys(result["real"]) == {
         "name": None,
@@ -123,7 +138,9 @@ def test_the_figures_stand_under_keys_that_stay(tmp_path: Path, runs: list[Run])
     assert set(result["reading_accuracy"]) == set(SCHEMA.names)
 
 
-def test_real_images_score_full_diversity_and_can_be_read(tmp_path: Path, runs: list[Run]) -> None:
+def test_real_images_score_full_diversity_and_can_be_read(
+    tmp_path: Path, runs: list[Run]
+) -> None:
     result = compare(runs[:1], tmp_path, count=60)
     assert min(result["reading_accuracy"].values()) > 0.95
     for figures in result["real"]["diversity"].values():
@@ -151,7 +168,13 @@ def test_same_seed_same_figures(tmp_path: Path, runs: list[Run]) -> None:
         for model in result["models"]:
             del model["images_per_second"]
     assert first == again
-    for name in ("real", "samples-gan", "samples-vae", "nearest-vae", "reconstructions-vae"):
+    for name in (
+        "real",
+        "samples-gan",
+        "samples-vae",
+        "nearest-vae",
+        "reconstructions-vae",
+    ):
         one, two = (tmp_path / folder / f"{name}.png" for folder in "ab")
         assert one.read_bytes() == two.read_bytes()
 
@@ -160,10 +183,13 @@ def test_the_page_needs_nothing_else(tmp_path: Path, runs: list[Run]) -> None:
     compare(runs, tmp_path / "report", count=20)
     text = (tmp_path / "report" / "index.html").read_text("utf-8")
     parsed = Page(text)
-    assert len(parsed.images) == 6  # real, two sheets, one reconstruction, two rows of pairs
+    # Real, two sheets, one reconstruction, two rows of pairs.
+    assert len(parsed.images) == 6
     for image in parsed.images:
         assert image["alt"]
-        data = base64.b64decode((image["src"] or "").removeprefix("data:image/png;base64,"))
+        data = base64.b64decode(
+            (image["src"] or "").removeprefix("data:image/png;base64,")
+        )
         picture = Image.open(io.BytesIO(data))
         assert picture.size == (int(image["width"] or 0), int(image["height"] or 0))
     assert all(link.startswith("data:") for link in parsed.links)
@@ -174,14 +200,18 @@ def test_the_page_needs_nothing_else(tmp_path: Path, runs: list[Run]) -> None:
     assert not list((tmp_path / "report").glob("*.part"))
 
 
-def test_the_sheet_shows_the_first_samples_of_the_seed(tmp_path: Path, runs: list[Run]) -> None:
+def test_the_sheet_shows_the_first_samples_of_the_seed(
+    tmp_path: Path, runs: list[Run]
+) -> None:
     compare(runs[1:], tmp_path, count=20, seed=5)
     sheet = np.asarray(Image.open(tmp_path / "samples-vae.png"))
     first = to_float(sheet[None, 2:34, 2:34])
     assert (first - sample(runs[1], 1, seed=5)).abs().max() <= 1 / 127.5
 
 
-def test_pictures_without_attributes_have_no_diversity(tmp_path: Path, plain: Run) -> None:
+def test_pictures_without_attributes_have_no_diversity(
+    tmp_path: Path, plain: Run
+) -> None:
     result = compare([plain, plain], tmp_path, count=20)
     assert result["reading_accuracy"] is None
     assert result["real"]["diversity"] is None
@@ -207,7 +237,9 @@ def test_a_report_is_replaced_but_nothing_else(tmp_path: Path, runs: list[Run]) 
 def test_runs_that_cannot_be_compared_are_named(
     tmp_path: Path, runs: list[Run], plain: Run
 ) -> None:
-    with pytest.raises(ChibiError, match=r"learned from adventurer .* from plain .*same images"):
+    with pytest.raises(
+        ChibiError, match=r"learned from adventurer .* from plain .*same images"
+    ):
         compare([runs[0], plain], tmp_path / "report")
     with pytest.raises(ChibiError, match="no run to compare"):
         compare([], tmp_path / "report")

@@ -35,7 +35,8 @@ def test_the_great_circle_keeps_the_length_and_turns_evenly() -> None:
     angles = torch.atan2(walk[:, 1], walk[:, 0])
     torch.testing.assert_close(walk.norm(dim=1), torch.full((4,), 2.0))
     torch.testing.assert_close(angles, torch.linspace(0, torch.pi / 2, 4))
-    assert interpolate(start, end, 3, spherical=False)[1].norm() < 1.5  # the chord is shorter
+    # The chord is shorter.
+    assert interpolate(start, end, 3, spherical=False)[1].norm() < 1.5
 
 
 def test_parallel_and_opposite_latents_are_joined_straight() -> None:
@@ -89,7 +90,9 @@ def test_inversion_repeats_and_leaves_the_network_alone() -> None:
     picture = torch.zeros(1, 3, 8, 8)
     first, again = (invert(network, picture, steps=5, seed=2).z for _ in range(2))
     assert torch.equal(first, again)
-    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True)
+    )
     assert all(p.requires_grad and p.grad is None for p in network.parameters())
 
 
@@ -110,7 +113,9 @@ def test_what_cannot_be_is_named() -> None:
         interpolate(z, torch.zeros(4), 3)
     with pytest.raises(ChibiError, match="steps is 1: a walk has at least its 2 ends"):
         interpolate(z, z, 1)
-    with pytest.raises(ChibiError, match="dimension is 3: this latent has the dimensions 0 to 2"):
+    with pytest.raises(
+        ChibiError, match="dimension is 3: this latent has the dimensions 0 to 2"
+    ):
         traverse(z, 3, torch.zeros(1))
     with pytest.raises(ChibiError, match="starts is 0 and steps 5"):
         invert(Linear(), torch.zeros(1, 3, 8, 8), starts=0, steps=5)

@@ -18,17 +18,25 @@ from chibi_lab.losses import (
 @pytest.fixture
 def logits() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(64, generator=generator) * 3, torch.randn(64, generator=generator) * 3
+    return torch.randn(64, generator=generator) * 3, torch.randn(
+        64, generator=generator
+    ) * 3
 
 
-def test_gan_losses_are_bce_on_probabilities(logits: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_gan_losses_are_bce_on_probabilities(
+    logits: tuple[torch.Tensor, torch.Tensor],
+) -> None:
     real, fake = logits
     bce = nn.BCELoss()
     ones, zeros = torch.ones(64), torch.zeros(64)
     expected = bce(real.sigmoid(), ones) + bce(fake.sigmoid(), zeros)
     torch.testing.assert_close(discriminator_loss(real, fake), expected)
-    torch.testing.assert_close(non_saturating_generator_loss(fake), bce(fake.sigmoid(), ones))
-    torch.testing.assert_close(minimax_generator_loss(fake), (1 - fake.sigmoid()).log().mean())
+    torch.testing.assert_close(
+        non_saturating_generator_loss(fake), bce(fake.sigmoid(), ones)
+    )
+    torch.testing.assert_close(
+        minimax_generator_loss(fake), (1 - fake.sigmoid()).log().mean()
+    )
 
 
 def test_discriminator_loss_is_log_four_where_d_cannot_tell() -> None:
@@ -37,7 +45,9 @@ def test_discriminator_loss_is_log_four_where_d_cannot_tell() -> None:
 
 
 @pytest.mark.parametrize("logit", [-1e4, 1e4])
-def test_gan_losses_stay_finite_where_probabilities_round_to_zero_or_one(logit: float) -> None:
+def test_gan_losses_stay_finite_where_probabilities_round_to_zero_or_one(
+    logit: float,
+) -> None:
     far = torch.full((4,), logit, requires_grad=True)
     for loss in (
         discriminator_loss(far, far),
@@ -50,9 +60,12 @@ def test_gan_losses_stay_finite_where_probabilities_round_to_zero_or_one(logit: 
 
 
 def test_minimax_saturates_where_the_other_does_not() -> None:
-    recognised = torch.tensor([-10.0], requires_grad=True)  # D is sure that it is generated
+    # D is sure that it is generated.
+    recognised = torch.tensor([-10.0], requires_grad=True)
     (saturating,) = torch.autograd.grad(minimax_generator_loss(recognised), recognised)
-    (strong,) = torch.autograd.grad(non_saturating_generator_loss(recognised), recognised)
+    (strong,) = torch.autograd.grad(
+        non_saturating_generator_loss(recognised), recognised
+    )
     assert abs(saturating.item()) < 1e-4
     assert strong.item() == pytest.approx(-1, abs=1e-4)
 
@@ -114,4 +127,6 @@ def test_kl_agrees_with_monte_carlo() -> None:
     z = mu + (logvar / 2).exp() * torch.randn(200_000, 2, generator=generator)
     terms = (posterior.log_prob(z) - prior.log_prob(z)).sum(1)
     error = terms.std().item() / math.sqrt(len(terms))
-    assert kl_divergence(mu, logvar).item() == pytest.approx(terms.mean().item(), abs=4 * error)
+    assert kl_divergence(mu, logvar).item() == pytest.approx(
+        terms.mean().item(), abs=4 * error
+    )

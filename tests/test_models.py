@@ -39,13 +39,20 @@ def test_dcgan_is_as_published() -> None:
     weights = generator.project[0].weight
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
     kinds = [type(layer).__name__ for layer in discriminator.downsample[:3]]
-    assert kinds == ["Conv2d", "LeakyReLU", "Conv2d"]  # no BatchNorm after the first convolution
+    # No BatchNorm after the first convolution.
+    assert kinds == [
+        "Conv2d",
+        "LeakyReLU",
+        "Conv2d",
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 16, 48, 65, 256])
 def test_other_sizes_are_refused_with_the_right_ones(size: int) -> None:
     for build in (Generator, Discriminator, Encoder, Decoder):
-        with pytest.raises(ChibiError, match=f"size {size} is not supported: choose 32, 64 or 128"):
+        with pytest.raises(
+            ChibiError, match=f"size {size} is not supported: choose 32, 64 or 128"
+        ):
             build(size)
 
 
@@ -69,5 +76,7 @@ def test_reparametrise_draws_from_the_posterior_and_passes_gradients() -> None:
 
 def test_reparametrise_repeats_with_its_generator() -> None:
     mu, logvar = torch.zeros(3, 2), torch.zeros(3, 2)
-    draws = [reparametrise(mu, logvar, torch.Generator().manual_seed(5)) for _ in range(2)]
+    draws = [
+        reparametrise(mu, logvar, torch.Generator().manual_seed(5)) for _ in range(2)
+    ]
     assert torch.equal(*draws)

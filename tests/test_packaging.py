@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def read_project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
 
 
 def read_pins() -> dict[str, Version]:
@@ -43,10 +45,15 @@ def test_environment_and_project_agree() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     project = read_project()
     packages = [part for part in environment["dependencies"] if isinstance(part, str)]
-    (from_pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
+    (from_pip,) = [
+        part["pip"] for part in environment["dependencies"] if isinstance(part, dict)
+    ]
 
     # conda gives Python and pip; what the project needs, pip reads from the project itself.
-    assert sorted(re.split("[<>=]", package)[0] for package in packages) == ["pip", "python"]
+    assert sorted(re.split("[<>=]", package)[0] for package in packages) == [
+        "pip",
+        "python",
+    ]
     options = dict(line.split() for line in from_pip)
     assert options == {"--constraint": "constraints.txt", "--editable": ".[book]"}
     assert "book" in project["optional-dependencies"]
@@ -75,7 +82,9 @@ def test_pins_name_no_address_and_no_build() -> None:
 
 def test_pinned_versions_hold_for_all_systems() -> None:
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    markers = dict(re.findall(r"^([\w.-]+)==\S+(?: ; (.*))?$", text, flags=re.MULTILINE))
+    markers = dict(
+        re.findall(r"^([\w.-]+)==\S+(?: ; (.*))?$", text, flags=re.MULTILINE)
+    )
     assert markers["torch"] == markers["torchvision"] == ""
     assert "linux" in markers["triton"]
     cuda = [name for name in markers if name.startswith(("nvidia-", "cuda-"))]
@@ -86,7 +95,9 @@ def test_pinned_versions_hold_for_all_systems() -> None:
 def test_version_is_the_same_everywhere() -> None:
     assert metadata.version("chibi-lab") == chibi_lab.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(rf"^## {re.escape(chibi_lab.__version__)}\b", changelog, flags=re.MULTILINE)
+    assert re.search(
+        rf"^## {re.escape(chibi_lab.__version__)}\b", changelog, flags=re.MULTILINE
+    )
 
 
 def test_command_is_installed() -> None:
@@ -95,16 +106,22 @@ def test_command_is_installed() -> None:
 
 
 def test_pre_commit_and_environment_use_the_same_ruff() -> None:
-    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load(
+        (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    )
     (revision,) = [
-        repo["rev"] for repo in config["repos"] if repo["repo"].endswith("ruff-pre-commit")
+        repo["rev"]
+        for repo in config["repos"]
+        if repo["repo"].endswith("ruff-pre-commit")
     ]
     assert revision == f"v{read_pins()['ruff']}"
 
 
 @pytest.mark.parametrize("name", ["ci.yml", "pages.yml"])
 def test_workflows_can_be_read(name: str) -> None:
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+    workflow = yaml.safe_load(
+        (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8")
+    )
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     commands = [step["run"] for step in steps if "run" in step]
     assert (".ci/run" if name == "ci.yml" else "make book") in commands

@@ -19,8 +19,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     pixels = torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8).numpy()
     images = ImageSet(pixels, manifest={"credit": "Avatars by Ä"})
     return {
-        "GAN": train_gan(GANConfig(**TINY), folder / "gan", images=images, progress=False),
-        "VAE": train_vae(VAEConfig(**TINY), folder / "vae", images=images, progress=False),
+        "GAN": train_gan(
+            GANConfig(**TINY), folder / "gan", images=images, progress=False
+        ),
+        "VAE": train_vae(
+            VAEConfig(**TINY), folder / "vae", images=images, progress=False
+        ),
     }
 
 
@@ -56,7 +60,9 @@ def test_a_refused_request_changes_nothing(runs: dict[str, Run]) -> None:
     assert torch.equal(choice.images, images)
 
 
-def test_the_saved_avatar_says_what_drew_it(tmp_path: Path, runs: dict[str, Run]) -> None:
+def test_the_saved_avatar_says_what_drew_it(
+    tmp_path: Path, runs: dict[str, Run]
+) -> None:
     choice = AvatarChoice(runs)
     choice.candidates("VAE", seed=7, count=4)
     choice.choose(2)
@@ -70,7 +76,9 @@ def test_the_saved_avatar_says_what_drew_it(tmp_path: Path, runs: dict[str, Run]
     assert "Avatars by Ä" in notes["Source"]
 
 
-def test_the_saved_avatar_is_the_chosen_one(tmp_path: Path, runs: dict[str, Run]) -> None:
+def test_the_saved_avatar_is_the_chosen_one(
+    tmp_path: Path, runs: dict[str, Run]
+) -> None:
     choice = AvatarChoice(runs)
     images = choice.candidates("GAN", 0, 4)
     choice.choose(3)

@@ -50,7 +50,9 @@ def test_nothing_to_show_is_refused(pixels: np.ndarray) -> None:
         grid(pixels, columns=0)
 
 
-def test_a_saved_avatar_says_where_it_comes_from(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_a_saved_avatar_says_where_it_comes_from(
+    tmp_path: Path, pixels: np.ndarray
+) -> None:
     notes = {"Source": "AI-generated", "Credit": "Ä. Künstlerin"}
     file = save_avatar(pixels[0], tmp_path / "me.png", size=64, metadata=notes)
     picture = Image.open(file)
@@ -59,7 +61,9 @@ def test_a_saved_avatar_says_where_it_comes_from(tmp_path: Path, pixels: np.ndar
     assert [path.name for path in tmp_path.iterdir()] == ["me.png"]
 
 
-def test_saving_at_its_own_size_changes_nothing(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_saving_at_its_own_size_changes_nothing(
+    tmp_path: Path, pixels: np.ndarray
+) -> None:
     file = save_avatar(to_float(pixels)[1], tmp_path / "me.png", size=4)
     assert np.array_equal(np.asarray(Image.open(file)), pixels[1])
 
@@ -67,7 +71,9 @@ def test_saving_at_its_own_size_changes_nothing(tmp_path: Path, pixels: np.ndarr
 def test_nothing_is_overwritten_unasked(tmp_path: Path, pixels: np.ndarray) -> None:
     file = save_avatar(pixels[0], tmp_path / "me.png", size=4)
     before = file.read_bytes()
-    with pytest.raises(ChibiError, match="exists: choose another name, or ask to overwrite it"):
+    with pytest.raises(
+        ChibiError, match="exists: choose another name, or ask to overwrite it"
+    ):
         save_avatar(pixels[1], file, size=4)
     assert file.read_bytes() == before
     save_avatar(pixels[1], file, size=4, overwrite=True)

@@ -31,7 +31,9 @@ def test_networks_optimisers_and_generators_come_back(tmp_path: Path) -> None:
     torch.randn(5, generator=noise)
     parts = {"network": network, "optimizer": optimizer, "noise": noise}
     file = tmp_path / "a.safetensors"
-    tensors = {f"{n}.{k}": v for n, part in parts.items() for k, v in tensors_of(part).items()}
+    tensors = {
+        f"{n}.{k}": v for n, part in parts.items() for k, v in tensors_of(part).items()
+    }
     write_checkpoint(file, tensors, {"images_seen": 12})
 
     other = nn.Linear(3, 2)
@@ -41,7 +43,9 @@ def test_networks_optimisers_and_generators_come_back(tmp_path: Path) -> None:
     for name, part in fresh.items():
         restore(part, with_prefix(read, f"{name}."))
     assert progress == {"images_seen": 12}
-    assert torch.equal(torch.randn(5, generator=noise), torch.randn(5, generator=fresh["noise"]))
+    assert torch.equal(
+        torch.randn(5, generator=noise), torch.randn(5, generator=fresh["noise"])
+    )
     for net, opt in ((network, optimizer), (other, adam)):  # one more step each
         opt.zero_grad()
         net(torch.ones(1, 3)).square().sum().backward()
@@ -58,7 +62,9 @@ def test_only_the_asked_for_names_are_read(tmp_path: Path) -> None:
 def test_nothing_is_left_beside_a_checkpoint(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a.safetensors", {"w": torch.ones(1)}, {})
     with pytest.raises(TypeError):
-        write_checkpoint(tmp_path / "b.safetensors", {"w": torch.ones(1)}, {"bad": object()})
+        write_checkpoint(
+            tmp_path / "b.safetensors", {"w": torch.ones(1)}, {"bad": object()}
+        )
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 

@@ -14,7 +14,9 @@ def test_defaults_are_the_articles_optimisers() -> None:
     assert VAEConfig().kl_weight == 1
 
 
-@pytest.mark.parametrize("config", [GANConfig(size=32, betas=(0.0, 0.9)), VAEConfig(seed=7)])
+@pytest.mark.parametrize(
+    "config", [GANConfig(size=32, betas=(0.0, 0.9)), VAEConfig(seed=7)]
+)
 def test_a_config_survives_json(config: GANConfig | VAEConfig) -> None:
     assert config_from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -32,7 +34,11 @@ def test_a_config_is_frozen() -> None:
         ("batch", 1, "batch is 1: it must be at least 2"),
         ("seed", -1, "seed is -1: it must be a whole number from 0 up"),
         ("learning_rate", 0.0, "learning_rate is 0.0: it must be above 0"),
-        ("betas", (0.5, 1.0), "betas is .0.5, 1.0.: it must be two numbers from 0 to below 1"),
+        (
+            "betas",
+            (0.5, 1.0),
+            "betas is .0.5, 1.0.: it must be two numbers from 0 to below 1",
+        ),
         ("loss", "wgan", "loss is wgan: it must be non-saturating or minimax"),
         ("instance_noise", -0.1, "instance_noise is -0.1: it must be 0 or more"),
         ("ema_images", 0, "ema_images is 0: it must be at least 1"),

@@ -29,7 +29,14 @@ from chibi_lab.training import (
 from chibi_lab.training import loop as loop_module
 from chibi_lab.training.loop import Loop
 
-TINY = {"size": 32, "channels": 4, "latent_dim": 5, "batch": 8, "images": 64, "log_every": 16}
+TINY = {
+    "size": 32,
+    "channels": 4,
+    "latent_dim": 5,
+    "batch": 8,
+    "images": 64,
+    "log_every": 16,
+}
 EVERY = {"sample_every": 32, "checkpoint_every": 32}
 Train = Callable[..., Run]
 KINDS = [
@@ -46,7 +53,9 @@ def pictures() -> ImageSet:
     y, x = np.mgrid[:32, :32]
     colours = random.integers(0, 256, (40, 2, 3), dtype=np.uint8)
     disc = ((x - 16) ** 2 + (y - 16) ** 2 < 100)[None, :, :, None]
-    return ImageSet(np.where(disc, colours[:, 0, None, None], colours[:, 1, None, None]))
+    return ImageSet(
+        np.where(disc, colours[:, 0, None, None], colours[:, 1, None, None])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +82,11 @@ def test_a_run_holds_config_stats_checkpoints_and_samples(
     assert json.loads((run.path / "config.json").read_text())["kind"] == kind
     assert [row["images_seen"] for row in run.stats()] == [16, 32, 48, 64]
     assert [path.stem for path in run.checkpoints()] == ["000000032", "000000064"]
-    assert [path.stem for path in run.samples()] == ["000000000", "000000032", "000000064"]
+    assert [path.stem for path in run.samples()] == [
+        "000000000",
+        "000000032",
+        "000000064",
+    ]
     assert run.images_seen == 64
     assert Run.open(run.path).config == run.config
     assert not list(run.path.rglob("*.part"))
@@ -90,11 +103,17 @@ def test_stats_name_the_losses_and_stay_in_range(gan_run: Run, vae_run: Run) -> 
 
 @pytest.mark.parametrize(("train", "config"), KINDS)
 def test_the_same_seed_gives_the_same_bytes(
-    train: Train, config: Callable[..., GANConfig | VAEConfig], tmp_path: Path, pictures: ImageSet
+    train: Train,
+    config: Callable[..., GANConfig | VAEConfig],
+    tmp_path: Path,
+    pictures: ImageSet,
 ) -> None:
     def trained(name: str, seed: int) -> Run:
         return train(
-            config(**TINY, **EVERY, seed=seed), tmp_path / name, images=pictures, progress=False
+            config(**TINY, **EVERY, seed=seed),
+            tmp_path / name,
+            images=pictures,
+            progress=False,
         )
 
     first, again, other = trained("a", 0), trained("b", 0), trained("c", 1)
@@ -105,22 +124,35 @@ def test_the_same_seed_gives_the_same_bytes(
 
 @pytest.mark.parametrize(("train", "config"), KINDS)
 def test_resumed_training_is_the_training_without_a_stop(
-    train: Train, config: Callable[..., GANConfig | VAEConfig], tmp_path: Path, pictures: ImageSet
+    train: Train,
+    config: Callable[..., GANConfig | VAEConfig],
+    tmp_path: Path,
+    pictures: ImageSet,
 ) -> None:
-    whole = train(config(**TINY, **EVERY), tmp_path / "whole", images=pictures, progress=False)
+    whole = train(
+        config(**TINY, **EVERY), tmp_path / "whole", images=pictures, progress=False
+    )
     half = TINY | {"images": 40}  # not at a checkpoint's or a log row's multiple
     train(config(**half, **EVERY), tmp_path / "half", images=pictures, progress=False)
     resumed = train(
-        config(**TINY, **EVERY), tmp_path / "half", images=pictures, resume=True, progress=False
+        config(**TINY, **EVERY),
+        tmp_path / "half",
+        images=pictures,
+        resume=True,
+        progress=False,
     )
     assert resumed.images_seen == 64
-    first, second = (loop_module.read_checkpoint(run.latest())[0] for run in (whole, resumed))
+    first, second = (
+        loop_module.read_checkpoint(run.latest())[0] for run in (whole, resumed)
+    )
     assert first.keys() == second.keys()
     for name in first:
         assert torch.equal(first[name], second[name]), name
 
 
-def test_rows_after_the_checkpoint_are_written_once(tmp_path: Path, pictures: ImageSet) -> None:
+def test_rows_after_the_checkpoint_are_written_once(
+    tmp_path: Path, pictures: ImageSet
+) -> None:
     config = VAEConfig(**TINY, **EVERY)
     run = train_vae(config, tmp_path / "run", images=pictures, progress=False)
     run.latest().unlink()  # as if it was killed after images 48 were logged
@@ -134,9 +166,13 @@ def test_resume_goes_on_to_more_images_and_refuses_another_config(
     out = tmp_path / "run"
     train_gan(GANConfig(**TINY), out, images=pictures, progress=False)
     before = (out / "config.json").read_bytes()
-    with pytest.raises(ChibiError, match="holds a run already: resume it, or choose another"):
+    with pytest.raises(
+        ChibiError, match="holds a run already: resume it, or choose another"
+    ):
         train_gan(GANConfig(**TINY), out, images=pictures, progress=False)
-    with pytest.raises(ChibiError, match=r"seed was 0, now 3; learning_rate was 0.0002, now 0.1"):
+    with pytest.raises(
+        ChibiError, match=r"seed was 0, now 3; learning_rate was 0.0002, now 0.1"
+    ):
         train_gan(
             GANConfig(**TINY, seed=3, learning_rate=0.1),
             out, images=pictures, resume=True, progress=False,
@@ -145,14 +181,19 @@ def test_resume_goes_on_to_more_images_and_refuses_another_config(
         train_vae(VAEConfig(**TINY), out, images=pictures, resume=True, progress=False)
     assert (out / "config.json").read_bytes() == before
     longer = GANConfig(**TINY | {"images": 80})
-    assert train_gan(longer, out, images=pictures, resume=True, progress=False).images_seen == 80
+    assert (
+        train_gan(longer, out, images=pictures, resume=True, progress=False).images_seen
+        == 80
+    )
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(
     tmp_path: Path, pictures: ImageSet
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ChibiError, match="exists and is not a run: choose a new or an empty"):
+    with pytest.raises(
+        ChibiError, match="exists and is not a run: choose a new or an empty"
+    ):
         train_gan(GANConfig(**TINY), tmp_path, images=pictures, progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -176,7 +217,9 @@ def test_ctrl_c_saves_and_resume_ends_as_if_nothing_had_happened(
     monkeypatch.undo()
     assert stopped.images_seen == 48  # the step under way is finished
     assert signal.getsignal(signal.SIGINT) is handler
-    train_vae(config, tmp_path / "stopped", images=pictures, resume=True, progress=False)
+    train_vae(
+        config, tmp_path / "stopped", images=pictures, resume=True, progress=False
+    )
     assert torch.equal(sample(whole, 4), sample(stopped, 4))
 
 
@@ -193,7 +236,12 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(
     monkeypatch.setattr(Loop, "log", poison)
     message = r"kl is nan between 32 and 48 images seen; the last good checkpoint is .*000000032"
     with pytest.raises(TrainingDivergedError, match=message):
-        train_vae(VAEConfig(**TINY, **EVERY), tmp_path / "run", images=pictures, progress=False)
+        train_vae(
+            VAEConfig(**TINY, **EVERY),
+            tmp_path / "run",
+            images=pictures,
+            progress=False,
+        )
     run = Run.open(tmp_path / "run")
     assert run.images_seen == 32
     assert [row["images_seen"] for row in run.stats()] == [16, 32]
@@ -210,7 +258,8 @@ def test_instance_noise_lies_on_what_the_discriminator_sees(
         return forward(self, images)
 
     monkeypatch.setattr(Discriminator, "forward", spy)
-    flat = ImageSet(np.full((8, 32, 32, 3), 255, dtype=np.uint8))  # images that are 1 everywhere
+    # Images that are 1 everywhere.
+    flat = ImageSet(np.full((8, 32, 32, 3), 255, dtype=np.uint8))
     for deviation in (0.0, 0.25):
         seen.clear()
         config = GANConfig(**TINY | {"images": 8}, instance_noise=deviation)
@@ -234,8 +283,15 @@ def test_weights_that_are_not_finite_are_never_saved(
                 next(self.parts["decoder"].parameters())[0] = float("inf")
 
     monkeypatch.setattr(Loop, "log", poison)
-    with pytest.raises(TrainingDivergedError, match=r"decoder\.project\.0\.weight is not finite"):
-        train_vae(VAEConfig(**TINY, **EVERY), tmp_path / "run", images=pictures, progress=False)
+    with pytest.raises(
+        TrainingDivergedError, match=r"decoder\.project\.0\.weight is not finite"
+    ):
+        train_vae(
+            VAEConfig(**TINY, **EVERY),
+            tmp_path / "run",
+            images=pictures,
+            progress=False,
+        )
     assert Run.open(tmp_path / "run").images_seen == 32
 
 
@@ -302,7 +358,9 @@ def test_drawing_leaves_the_network_in_its_mode(vae_run: Run) -> None:
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ChibiError, match=r"nowhere is not a run: it holds no config\.json"):
+    with pytest.raises(
+        ChibiError, match=r"nowhere is not a run: it holds no config\.json"
+    ):
         Run.open(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ChibiError, match="cannot be read as a config"):

@@ -5,18 +5,23 @@
 * A chapter is run again when the package changes, not only when its notebook does.
 * Progress bars are switched off in the pages, where they would stand still.
 * The formulas need no network: MathJax is copied from an installed package.
+* Of the package's docstrings a chapter shows the first line; the rest stands in the reference.
 * The build says how long each chapter took.
 """
 
+import ast
 import importlib.util
 import os
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from myst_nb.sphinx_ext import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.directives.code import LiteralInclude
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -39,6 +44,37 @@ def package_files() -> list[Path]:
     return [*files, ROOT / "constraints.txt"]
 
 
+def with_short_docstrings(source: str) -> str:
+    """Cut each docstring of some Python source down to its first line."""
+    lines = source.splitlines()
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    documented = [
+        node.body[0]
+        for node in ast.walk(ast.parse(textwrap.dedent(source)))
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None
+    ]
+    for docstring in sorted(documented, key=lambda node: -node.lineno):
+        if docstring.end_lineno > docstring.lineno:
+            lines[docstring.lineno - 1] += '"""'
+            del lines[docstring.lineno : docstring.end_lineno]
+    return "\n".join(lines) + "\n"
+
+
+class PackageSource(LiteralInclude):
+    """``literalinclude``, which shows an object of the package without its long docstrings."""
+
+    def run(self) -> list[nodes.Node]:
+        """Include the source, then shorten what was included."""
+        found = super().run()
+        if "pyobject" in self.options:
+            for block in (
+                block for node in found for block in node.findall(nodes.literal_block)
+            ):
+                block.rawsource = with_short_docstrings(block.astext())
+                block.children = [nodes.Text(block.rawsource)]
+        return found
+
+
 def use_local_mathjax(app: Sphinx, config: Config) -> None:
     """Load MathJax from the book's own static files."""
     config.mathjax_path = MATHJAX.as_posix()
@@ -53,7 +89,11 @@ def depend_on_package(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def leave_out_thebe(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: object,
 ) -> None:
     """Drop the scripts of thebe, which would run cells on a server: nothing here uses it.
 
@@ -62,7 +102,8 @@ def leave_out_thebe(
     context["script_files"] = [
         script
         for script in context["script_files"]
-        if "thebe" not in f"{script.filename}{script.attributes.get('body', '')}".lower()
+        if "thebe"
+        not in f"{script.filename}{script.attributes.get('body', '')}".lower()
     ]
 
 
@@ -92,7 +133,9 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
             )
         target = Path(app.outdir, "_static", MATHJAX)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(spec.submodule_search_locations[0], "static", MATHJAX), target)
+        shutil.copyfile(
+            Path(spec.submodule_search_locations[0], "static", MATHJAX), target
+        )
     report_times(app)
     if app._warncount:
         # Pages that did not change are not read again, so their warnings would be lost.
@@ -105,6 +148,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # The kernels inherit these: no progress bars.
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ["PYTHONSTARTUP"] = str(Path(__file__).with_name("kernel_startup.py"))
+    app.add_directive("literalinclude", PackageSource, override=True)
     app.connect("config-inited", use_local_mathjax)
     app.connect("source-read", depend_on_package)
     app.connect("html-page-context", leave_out_thebe)

@@ -28,7 +28,9 @@ def draw_gallery() -> Image.Image:
         for name in chibi_lab.weights.NAMES
     ]
     strip = film_strip([np.asarray(real), *samples])
-    return strip.resize((strip.width * 3 // 2, strip.height * 3 // 2), Image.Resampling.LANCZOS)
+    return strip.resize(
+        (strip.width * 3 // 2, strip.height * 3 // 2), Image.Resampling.LANCZOS
+    )
 
 
 if __name__ == "__main__":

@@ -99,11 +99,17 @@ def keep_outputs(source: Path, executed: Path) -> bool:
     old = nbformat.read(source, as_version=4)
     new = normalise(nbformat.read(executed, as_version=4))
     if [cell.source for cell in old.cells] != [cell.source for cell in new.cells]:
-        raise OutdatedError(f"{source.name} changed since it was executed: build the book first")
+        raise OutdatedError(
+            f"{source.name} changed since it was executed: build the book first"
+        )
     if any(
-        output.output_type == "error" for cell in new.cells for output in cell.get("outputs", [])
+        output.output_type == "error"
+        for cell in new.cells
+        for output in cell.get("outputs", [])
     ):
-        raise OutdatedError(f"{source.name} has a failing cell: mend it and build the book first")
+        raise OutdatedError(
+            f"{source.name} has a failing cell: mend it and build the book first"
+        )
     text = nbformat.writes(new, version=4, indent=1) + "\n"
     text = re.sub(r"\n+\Z", "\n", text)
     if text == source.read_text(encoding="utf-8"):

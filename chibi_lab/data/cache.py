@@ -67,7 +67,9 @@ def cache_folder() -> Path:
         return Path.home() / "Library" / "Caches" / "chibi_lab"
     if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
         return Path(local) / "chibi_lab"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chibi_lab"
+    return (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chibi_lab"
+    )
 
 
 def load_avatars(
@@ -104,7 +106,9 @@ def load_avatars(
     """
     check_size(size)
     if len(seeds) == 0 or min(seeds[0], seeds[-1]) < 0:
-        raise ChibiError(f"seeds must be a range of at least one integer from 0, not {seeds}")
+        raise ChibiError(
+            f"seeds must be a range of at least one integer from 0, not {seeds}"
+        )
     if workers is not None and workers < 1:
         raise ChibiError(f"at least 1 worker is needed, not {workers}")
     refuse_inside_worker()
@@ -120,7 +124,9 @@ def load_avatars(
             if (found := _open(folder, recipe)) is not None:
                 return found
             if folder.exists():
-                warnings.warn(f"damaged data set, drawing it again: {folder}", stacklevel=2)
+                warnings.warn(
+                    f"damaged data set, drawing it again: {folder}", stacklevel=2
+                )
             if alone:
                 _remove_leftovers(folder)
             _draw_folder(folder, recipe, seeds, workers, progress)
@@ -129,7 +135,9 @@ def load_avatars(
             f"cannot keep avatars in {cache} ({error}); set CHIBI_LAB_CACHE to another folder"
         ) from error
     if (drawn := _open(folder, recipe)) is None:
-        raise ChibiError(f"{folder} does not read as it was written: is the disk full or failing?")
+        raise ChibiError(
+            f"{folder} does not read as it was written: is the disk full or failing?"
+        )
     return drawn
 
 
@@ -149,14 +157,17 @@ def _recipe(style: str, size: int, seeds: range, palette: str) -> dict[str, Any]
         },
         "seeds": {"start": seeds.start, "stop": seeds.stop, "step": seeds.step},
         "versions": {
-            name: version(name) for name in ("dicebear-core", "dicebear-styles", "resvg-py")
+            name: version(name)
+            for name in ("dicebear-core", "dicebear-styles", "resvg-py")
         },
     }
 
 
 def _folder_name(recipe: dict[str, Any]) -> str:
     """A name that a person can read, and that no other recipe has."""
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[
+        :12
+    ]
     start = recipe["seeds"]["start"]
     return f"{recipe['style']}-{recipe['palette']['name']}-{recipe['size']}px-from{start}-{digest}"
 
@@ -173,7 +184,9 @@ def _open(folder: Path, recipe: dict[str, Any]) -> ImageSet | None:
         attributes = np.load(folder / "attributes.npy", allow_pickle=False)
         if images.shape[:2] != (manifest["count"], recipe["size"]):
             return None
-        return ImageSet(images, attributes, AttributeSchema.from_json(manifest["schema"]), manifest)
+        return ImageSet(
+            images, attributes, AttributeSchema.from_json(manifest["schema"]), manifest
+        )
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError):
         # Not there, cut off, not JSON, not an array, or not what belongs together.
         return None
@@ -201,7 +214,10 @@ def _locked(path: Path) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone = True
         except BlockingIOError:
-            print("another process is drawing these avatars: waiting for it", file=sys.stderr)
+            print(
+                "another process is drawing these avatars: waiting for it",
+                file=sys.stderr,
+            )
             fcntl.flock(file, fcntl.LOCK_EX)
             alone = True
         except OSError:  # a file system without locks
@@ -216,7 +232,11 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _draw_folder(
-    folder: Path, recipe: dict[str, Any], seeds: range, workers: int | None, progress: bool
+    folder: Path,
+    recipe: dict[str, Any],
+    seeds: range,
+    workers: int | None,
+    progress: bool,
 ) -> None:
     """Draw a data set beside `folder`, then put it in its place in one step."""
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
@@ -225,7 +245,9 @@ def _draw_folder(
     try:
         _write_arrays(temporary, recipe, seeds, workers, progress)
         with (temporary / "manifest.json").open("w", encoding="utf-8") as file:
-            json.dump(_manifest(temporary, recipe, seeds), file, indent=2, ensure_ascii=False)
+            json.dump(
+                _manifest(temporary, recipe, seeds), file, indent=2, ensure_ascii=False
+            )
             _flush(file)
         if folder.exists():
             os.replace(folder, aside)
@@ -243,7 +265,9 @@ def _draw_folder(
 def _manifest(folder: Path, recipe: dict[str, Any], seeds: range) -> dict[str, Any]:
     info = style_info(recipe["style"])
     palette = recipe["palette"]
-    recoloured = f" Colours changed ({palette['name']} palette)." if palette["colors"] else ""
+    recoloured = (
+        f" Colours changed ({palette['name']} palette)." if palette["colors"] else ""
+    )
     return {
         **recipe,
         "count": len(seeds),
@@ -261,13 +285,23 @@ def _manifest(folder: Path, recipe: dict[str, Any], seeds: range) -> dict[str, A
 
 
 def _write_arrays(
-    folder: Path, recipe: dict[str, Any], seeds: range, workers: int | None, progress: bool
+    folder: Path,
+    recipe: dict[str, Any],
+    seeds: range,
+    workers: int | None,
+    progress: bool,
 ) -> None:
     """Draw the avatars and write both arrays, block by block as they come."""
     size = recipe["size"]
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(seeds), size, size, 3)}
+    header = {
+        "descr": "|u1",
+        "fortran_order": False,
+        "shape": (len(seeds), size, size, 3),
+    }
     rows = []
-    drawing = draw_blocks(recipe["style"], seeds, size, recipe["palette"]["name"], workers)
+    drawing = draw_blocks(
+        recipe["style"], seeds, size, recipe["palette"]["name"], workers
+    )
     bar = tqdm(
         total=len(seeds),
         desc=f"{recipe['style']} {size} px",

@@ -84,15 +84,22 @@ def read_picture(path: Path, size: int, background: tuple[int, ...]) -> np.ndarr
     except UnusablePictureError:
         raise
     except Image.DecompressionBombError:
-        raise UnusablePictureError(f"decompression bomb: more than {MAX_PIXELS:,} pixels") from None
+        raise UnusablePictureError(
+            f"decompression bomb: more than {MAX_PIXELS:,} pixels"
+        ) from None
     except MemoryError:
-        raise UnusablePictureError(f"too large for memory: {width} x {height} px") from None
+        raise UnusablePictureError(
+            f"too large for memory: {width} x {height} px"
+        ) from None
     except UnidentifiedImageError:
         raise UnusablePictureError(
             f"not an image: it does not begin like a {FORMAT_NAMES} file"
         ) from None
-    except Exception as error:  # Pillow's decoders raise nearly every kind on a damaged file
-        kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
+    except Exception as error:
+        # Pillow's decoders raise nearly every kind on a damaged file.
+        kind = (
+            "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
+        )
         raise UnusablePictureError(f"{kind}: {_says(error)}") from None
     if upright is not None:
         picture = picture.transpose(upright)
@@ -157,13 +164,18 @@ def _scale_key_colour(image: ImageFile) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in key)
     elif depth in ("1", "L;2", "L;4") and isinstance(key, int):
         # At 1 bit, newer versions of Pillow have done it already.
-        image.info["transparency"] = min(255, key * {"1": 255, "L;2": 85, "L;4": 17}[depth])
+        image.info["transparency"] = min(
+            255, key * {"1": 255, "L;2": 85, "L;4": 17}[depth]
+        )
 
 
 def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     """Apply an embedded ICC profile; one that is broken or of other channels is ignored."""
     try:
-        return ImageCms.applyTransform(picture, _colour_transform(profile, picture.mode)) or picture
+        return (
+            ImageCms.applyTransform(picture, _colour_transform(profile, picture.mode))
+            or picture
+        )
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
 
@@ -178,11 +190,14 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) where it is absent or unreadable."""
     try:
         return image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # broken EXIF raises nearly anything, and the picture is still good
+    except Exception:
+        # Broken EXIF raises nearly anything, and the picture is still good.
         return 1
 
 
 def _says(error: Exception) -> str:
     """The message of an error in one line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = (
+        error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    )
     return " ".join(text.split()) or type(error).__name__

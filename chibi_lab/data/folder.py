@@ -90,10 +90,14 @@ def read_folder(
     try:
         colour = ImageColor.getcolor(background, "RGB")
     except ValueError:
-        raise ChibiError(f"{background!r} is no colour: write it like '#ffffff'") from None
+        raise ChibiError(
+            f"{background!r} is no colour: write it like '#ffffff'"
+        ) from None
     if not root.is_dir():
         found = "is a file, not a folder" if root.exists() else "is not there"
-        raise ChibiError(f"{_printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures")
+        raise ChibiError(
+            f"{_printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
+        )
 
     files, skipped = _find(root)
     try:
@@ -129,7 +133,8 @@ def read_folder(
                     used.append(path)
     finally:
         pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
-    images.resize((len(used), size, size, 3), refcheck=False)  # in place: gives memory back
+    # In place: gives memory back.
+    images.resize((len(used), size, size, 3), refcheck=False)
 
     skipped.sort(key=lambda skip: skip.path.as_posix())
     report = FolderReport(root, tuple(used), tuple(skipped))
@@ -194,7 +199,9 @@ def split_folder(
     order = sorted(copies)
     # One group of copies for each held-out part first, the smallest ones, so that none stays
     # empty. Then, in the order of the hashes, wherever there is room: mostly that is train.
-    first = dict(zip(sorted(order, key=lambda key: len(copies[key])), room, strict=False))
+    first = dict(
+        zip(sorted(order, key=lambda key: len(copies[key])), room, strict=False)
+    )
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for key, part in first.items():
         parts[part] += copies[key]
@@ -203,7 +210,9 @@ def split_folder(
             size = len(copies[key])
             fits = (part for part in room if len(parts[part]) + size <= room[part])
             parts[next(fits, "train")] += copies[key]
-    return {part: _select(image_set, sorted(indices)) for part, indices in parts.items()}
+    return {
+        part: _select(image_set, sorted(indices)) for part, indices in parts.items()
+    }
 
 
 def _select(image_set: ImageSet, indices: list[int]) -> ImageSet:
@@ -263,7 +272,9 @@ def _too_few(report: FolderReport, minimum: int, size: int) -> str:
     line = f"{folder}: usable pictures: {len(report.used)}, {wanted}"
     if report.skipped:
         kinds = Counter(skip.reason.partition(":")[0] for skip in report.skipped)
-        line += "; left out: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        line += "; left out: " + ", ".join(
+            f"{n} {kind}" for kind, n in kinds.most_common()
+        )
         example = report.skipped[0]
         line += f" (first: {_printable(example.path)}: {example.reason})"
     return line

@@ -71,7 +71,11 @@ class ImageSet:
         Raises:
             ChibiError: If an index is out of range.
         """
-        where = indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
+        where = (
+            indices
+            if isinstance(indices, slice)
+            else np.asarray(indices, dtype=np.int64)
+        )
         try:
             images = self.images[where]
         except IndexError as error:
@@ -95,7 +99,9 @@ def to_float(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """
     _check_uint8(images)
     pixels = images if isinstance(images, torch.Tensor) else _share(images)
-    return pixels.permute(0, 3, 1, 2).to(torch.float32).contiguous().div_(127.5).sub_(1.0)
+    return (
+        pixels.permute(0, 3, 1, 2).to(torch.float32).contiguous().div_(127.5).sub_(1.0)
+    )
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:
@@ -121,7 +127,13 @@ def to_uint8(images: torch.Tensor) -> np.ndarray:
     if torch.isnan(levels).any():
         raise ChibiError("images hold values that are not a number (NaN)")
     return (
-        levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        levels.round()
+        .clamp(0, 255)
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+        .cpu()
+        .numpy()
     )
 
 
@@ -202,7 +214,9 @@ class BatchLoader(Iterator[torch.Tensor]):
             ChibiError: If the state is not one that this loader could be in.
         """
         try:
-            seed, number, position = (int(state[key]) for key in ("seed", "pass", "position"))
+            seed, number, position = (
+                int(state[key]) for key in ("seed", "pass", "position")
+            )
         except (KeyError, TypeError, ValueError):
             raise ChibiError(f"not the state of a loader: {state!r}") from None
         if min(seed, number, position) < 0 or position > len(self._pixels):
@@ -217,7 +231,9 @@ class BatchLoader(Iterator[torch.Tensor]):
         """The order of this pass, computed from the seed and the number of the pass."""
         # SeedSequence mixes the two numbers, so pass 1 of seed 0 is not pass 0 of seed 1. The
         # order is drawn on the CPU: the same on every device.
-        mixed = np.random.SeedSequence((self._seed, self._pass)).generate_state(1, np.uint64)
+        mixed = np.random.SeedSequence((self._seed, self._pass)).generate_state(
+            1, np.uint64
+        )
         generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
         return torch.randperm(len(self._pixels), generator=generator)
 
@@ -226,7 +242,9 @@ def _share(images: np.ndarray) -> torch.Tensor:
     """The array as a tensor, without a copy where it lies in one piece; it is only read."""
     with warnings.catch_warnings():
         # A read-only file is what we want; torch warns because writing to it would be undefined.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        warnings.filterwarnings(
+            "ignore", message="The given NumPy array is not writable"
+        )
         return torch.from_numpy(np.ascontiguousarray(images))
 
 

@@ -46,7 +46,11 @@ def open_images(
         return load_avatars(str(data), size, seeds, palette, progress=progress)
     if not Path(data).expanduser().exists():
         close = difflib.get_close_matches(str(data), style_names(), n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "a style is, say, adventurer"
+        hint = (
+            f"did you mean {' or '.join(close)}?"
+            if close
+            else "a style is, say, adventurer"
+        )
         raise ChibiError(f"there is no style and no folder {str(data)!r}; {hint}")
     images, _ = read_folder(data, size, progress=progress)
     return split_folder(images, seed=seed)[split]

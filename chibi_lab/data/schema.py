@@ -36,10 +36,14 @@ class AttributeSchema:
                 f"{len(self.names)} names, {len(self.values)} lists of values"
             )
         if len(set(self.names)) != len(self.names):
-            raise ChibiError(f"attribute names must be different: {', '.join(self.names)}")
+            raise ChibiError(
+                f"attribute names must be different: {', '.join(self.names)}"
+            )
         for name, values in zip(self.names, self.values, strict=True):
             if not values or len(set(values)) != len(values):
-                raise ChibiError(f"attribute {name!r} needs at least one value, none of them twice")
+                raise ChibiError(
+                    f"attribute {name!r} needs at least one value, none of them twice"
+                )
 
     def __len__(self) -> int:
         """Number of columns A."""
@@ -73,7 +77,9 @@ class AttributeSchema:
             ChibiError: If the row has another length, or an integer that stands for no value.
         """
         if len(row) != len(self.names):
-            raise ChibiError(f"a row needs {len(self.names)} integers, this one has {len(row)}")
+            raise ChibiError(
+                f"a row needs {len(self.names)} integers, this one has {len(row)}"
+            )
         decoded = {}
         for name, values, number in zip(self.names, self.values, row, strict=True):
             if not 0 <= int(number) < len(values):
@@ -108,7 +114,10 @@ class AttributeSchema:
 
     def to_json(self) -> dict[str, list[str]]:
         """The schema as plain JSON: a list of values by attribute name, in column order."""
-        return {name: list(values) for name, values in zip(self.names, self.values, strict=True)}
+        return {
+            name: list(values)
+            for name, values in zip(self.names, self.values, strict=True)
+        }
 
     @classmethod
     def from_json(cls, data: Any) -> AttributeSchema:

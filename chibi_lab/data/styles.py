@@ -97,7 +97,11 @@ class StyleInfo:
 def style_names() -> tuple[str, ...]:
     """Names of all styles that can be drawn, in alphabetical order."""
     folder = files("dicebear_styles")
-    return tuple(sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".json")))
+    return tuple(
+        sorted(
+            file.name[:-5] for file in folder.iterdir() if file.name.endswith(".json")
+        )
+    )
 
 
 @lru_cache
@@ -139,7 +143,9 @@ def palette_colors(style: str, palette: str) -> dict[str, tuple[tuple[str, str],
         ChibiError: If style or palette is unknown.
     """
     if palette not in PALETTES:
-        raise ChibiError(f"no palette {palette!r}; the palettes are: {', '.join(PALETTES)}")
+        raise ChibiError(
+            f"no palette {palette!r}; the palettes are: {', '.join(PALETTES)}"
+        )
     own = definition(style).get("colors", {})
     changed = {
         group: colors
@@ -161,9 +167,13 @@ def definition(style: str) -> dict[str, Any]:
     """
     if style not in style_names():
         close = difflib.get_close_matches(style, style_names(), n=3)
-        known = f"did you mean {' or '.join(close)}?" if close else ", ".join(style_names())
+        known = (
+            f"did you mean {' or '.join(close)}?" if close else ", ".join(style_names())
+        )
         raise ChibiError(f"no style {style!r}; {known}")
-    return json.loads((files("dicebear_styles") / f"{style}.json").read_text(encoding="utf-8"))
+    return json.loads(
+        (files("dicebear_styles") / f"{style}.json").read_text(encoding="utf-8")
+    )
 
 
 @lru_cache

@@ -55,7 +55,9 @@ def draw_blocks(
         yield from map(draw, parts)
         return
     context = multiprocessing.get_context(_START_METHOD)
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_on_interrupt)
+    executor = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_on_interrupt
+    )
     os.environ[_DRAWING] = str(os.getpid())
     try:
         yield from executor.map(draw, parts)

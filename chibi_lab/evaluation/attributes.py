@@ -52,7 +52,9 @@ class AttributeReader:
 
     def __init__(self, labelled: ImageSet) -> None:
         if labelled.attributes is None or labelled.schema is None:
-            raise ChibiError("these images have no attributes to learn from: render avatars")
+            raise ChibiError(
+                "these images have no attributes to learn from: render avatars"
+            )
         self.schema: AttributeSchema = labelled.schema
         sharp = shrink(labelled, SIZE)
         soft = gaussian_blur(sharp, [7, 7], [BLUR, BLUR]).flatten(1)
@@ -63,7 +65,9 @@ class AttributeReader:
         # W + B is the same for all attributes: the only costly product is computed once.
         total = (sharp.T @ sharp + soft.T @ soft) / (2 * len(sharp))
         self._labels = torch.from_numpy(labelled.attributes).T.contiguous()
-        self._directions = [_discriminants(sharp, soft, labels, total) for labels in self._labels]
+        self._directions = [
+            _discriminants(sharp, soft, labels, total) for labels in self._labels
+        ]
         self._projected = [sharp @ directions for directions in self._directions]
 
     def read(self, pictures: Pictures, certain: bool = False) -> np.ndarray:
@@ -82,10 +86,14 @@ class AttributeReader:
         """
         pixels = shrink(pictures, SIZE).flatten(1)
         if pixels.shape[1] != len(self._centre):
-            raise ChibiError(f"images must be as large as the labelled ones, or {SIZE} pixels")
+            raise ChibiError(
+                f"images must be as large as the labelled ones, or {SIZE} pixels"
+            )
         pixels = pixels - self._centre
         columns = [
-            nearest_label(pixels @ directions, projected, labels, CERTAIN if certain else None)
+            nearest_label(
+                pixels @ directions, projected, labels, CERTAIN if certain else None
+            )
             for labels, directions, projected in zip(
                 self._labels, self._directions, self._projected, strict=True
             )
@@ -105,9 +113,14 @@ class AttributeReader:
             ChibiError: If the test pictures have other attributes, or none.
         """
         if test.attributes is None or test.schema != self.schema:
-            raise ChibiError("the test images must have the attributes of the labelled ones")
+            raise ChibiError(
+                "the test images must have the attributes of the labelled ones"
+            )
         right = (self.read(test) == test.attributes).mean(0)
-        return {name: float(share) for name, share in zip(self.schema.names, right, strict=True)}
+        return {
+            name: float(share)
+            for name, share in zip(self.schema.names, right, strict=True)
+        }
 
 
 def coverage(values: np.ndarray, reference: np.ndarray, minimum: float = 0.1) -> int:
@@ -163,7 +176,9 @@ def effective_count(values: np.ndarray) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def nearest_label(queries: Tensor, base: Tensor, labels: Tensor, limit: float | None) -> Tensor:
+def nearest_label(
+    queries: Tensor, base: Tensor, labels: Tensor, limit: float | None
+) -> Tensor:
     """The label of the nearest row, or -1 where one with another label is about as near.
 
     Args:
@@ -188,7 +203,9 @@ def nearest_label(queries: Tensor, base: Tensor, labels: Tensor, limit: float | 
     return torch.cat(found)
 
 
-def _discriminants(sharp: Tensor, soft: Tensor, labels: Tensor, total: Tensor) -> Tensor:
+def _discriminants(
+    sharp: Tensor, soft: Tensor, labels: Tensor, total: Tensor
+) -> Tensor:
     """Fisher's discriminants of one attribute.
 
     Args:
@@ -205,7 +222,8 @@ def _discriminants(sharp: Tensor, soft: Tensor, labels: Tensor, total: Tensor) -
     members = F.one_hot(column).to(sharp.dtype)
     counts = members.sum(0)
     means = members.T @ (sharp + soft) / (2 * counts[:, None])
-    between = (means * (counts / len(sharp)).sqrt()[:, None]).T  # B = between @ between.T
+    # B = between @ between.T
+    between = (means * (counts / len(sharp)).sqrt()[:, None]).T
     within = total - between @ between.T
     within.diagonal().add_(SHRINKAGE * within.diagonal().mean() + 1e-9)
     # With W = L L^T, the discriminants are L^-T times the left singular vectors of L^-1 between.

@@ -82,7 +82,9 @@ def nearest_rows(queries: Tensor, base: Tensor, count: int) -> tuple[Tensor, Ten
     squares = base.square().sum(1)
     distances, indices = [], []
     for chunk in queries.split(CHUNK):
-        found = torch.addmm(squares, chunk, base.T, alpha=-2).topk(candidates, largest=False)[1]
+        found = torch.addmm(squares, chunk, base.T, alpha=-2).topk(
+            candidates, largest=False
+        )[1]
         found = found.sort(dim=1)[0]  # of two equal ones, the first
         exact = torch.stack(
             [(chunk - base[column]).square().mean(1) for column in found.T], dim=1
@@ -120,7 +122,9 @@ class Memorisation:
         About 1: samples are as far from the training images as real new ones. Near 0: copies.
         A model that blurs comes out below 1 too, so look at :attr:`copied` beside it.
         """
-        held_out = self.held_out_distance.median().clamp_min(torch.finfo(torch.float32).tiny)
+        held_out = self.held_out_distance.median().clamp_min(
+            torch.finfo(torch.float32).tiny
+        )
         return float(self.distance.median() / held_out)
 
     @property
@@ -134,7 +138,9 @@ class Memorisation:
         return float((self.isolation < limit).float().mean())
 
 
-def memorisation(samples: Pictures, train: Pictures, held_out: Pictures) -> Memorisation:
+def memorisation(
+    samples: Pictures, train: Pictures, held_out: Pictures
+) -> Memorisation:
     """Ask whether samples are copies of training images.
 
     Distances alone say little, because one data set is denser than another. So every figure stands
@@ -166,4 +172,6 @@ def memorisation(samples: Pictures, train: Pictures, held_out: Pictures) -> Memo
 
 def _isolation(distances: Tensor) -> Tensor:
     """Nearest distance over the mean of all, (N, count) to (N,); 0 where all are 0."""
-    return distances[:, 0] / distances.mean(1).clamp_min(torch.finfo(torch.float32).tiny)
+    return distances[:, 0] / distances.mean(1).clamp_min(
+        torch.finfo(torch.float32).tiny
+    )

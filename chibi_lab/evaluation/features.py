@@ -55,7 +55,9 @@ def shrink(pictures: Pictures, size: int) -> Tensor:
     """
     if isinstance(pictures, ImageSet):
         pictures = pictures.images
-    chunks = [as_images(pictures[i : i + 512]) for i in range(0, max(len(pictures), 1), 512)]
+    chunks = [
+        as_images(pictures[i : i + 512]) for i in range(0, max(len(pictures), 1), 512)
+    ]
     if chunks[0].shape[-1] <= size:
         return torch.cat(chunks)
     return torch.cat([F.adaptive_avg_pool2d(chunk, size) for chunk in chunks])
@@ -84,7 +86,9 @@ def sharpness(pictures: Pictures) -> Tensor:
     """
     grey = as_images(pictures).mean(1)
     if grey.shape[-1] < 3:
-        raise ChibiError(f"images are {grey.shape[-1]} pixels wide: sharpness needs at least 3")
+        raise ChibiError(
+            f"images are {grey.shape[-1]} pixels wide: sharpness needs at least 3"
+        )
     across = (grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2]) / 2
     down = (grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]) / 2
     return torch.hypot(across, down).flatten(1).quantile(0.95, dim=1)

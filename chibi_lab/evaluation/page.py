@@ -55,7 +55,11 @@ def page(result: dict[str, Any], pictures: Mapping[str, Image.Image]) -> str:
         '<div class="side">',
         _figure(pictures["real"], "Real images, held out", "A sheet of real images"),
         *(
-            _figure(pictures[f"samples-{name}"], f"Drawn by {name}", f"A sheet drawn by {name}")
+            _figure(
+                pictures[f"samples-{name}"],
+                f"Drawn by {name}",
+                f"A sheet drawn by {name}",
+            )
             for name in names
         ),
         "</div>",
@@ -68,7 +72,9 @@ def page(result: dict[str, Any], pictures: Mapping[str, Image.Image]) -> str:
         sections.append(_figure(pictures[f"reconstructions-{name}"], caption, caption))
     sections.append("<h2>Most like copies</h2>")
     for name in names:
-        caption = f"Above images drawn by {name}, below the nearest training image of each"
+        caption = (
+            f"Above images drawn by {name}, below the nearest training image of each"
+        )
         sections.append(_figure(pictures[f"nearest-{name}"], caption, caption))
     sections.append(_attributes(result))
     credit = f"Training images: {data['credit']}" if data["credit"] else ""
@@ -125,7 +131,11 @@ def _table(result: dict[str, Any]) -> str:
         ),
         ("Images seen", "in training", lambda c: _number(c.get("images_seen"), "{:,}")),
         ("Training", "in minutes", lambda c: _number(c.get("minutes"), "{:,.0f}")),
-        ("Parameters", "of the network that draws", lambda c: _number(c.get("parameters"), "{:,}")),
+        (
+            "Parameters",
+            "of the network that draws",
+            lambda c: _number(c.get("parameters"), "{:,}"),
+        ),
         (
             "Speed",
             "images drawn in a second, on the machine that made this page",

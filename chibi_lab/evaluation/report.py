@@ -148,18 +148,25 @@ def _names(runs: Sequence[Run]) -> list[str]:
     names: list[str] = []
     for run in runs:
         name = re.sub(r"[^\w.-]+", "-", run.path.resolve().name) or run.config.kind
-        same = sum(re.fullmatch(re.escape(name) + r"(-\d+)?", other) is not None for other in names)
+        same = sum(
+            re.fullmatch(re.escape(name) + r"(-\d+)?", other) is not None
+            for other in names
+        )
         names.append(name if not same else f"{name}-{same + 1}")
     return names
 
 
 def _open_data(run: Run, count: int) -> _Data:
     config = run.config
-    held_out = open_images(config.data, config.size, "test", count, palette=config.palette)
+    held_out = open_images(
+        config.data, config.size, "test", count, palette=config.palette
+    )
     held_out = held_out.select(slice(count))
     if held_out.attributes is None:
         return _Data(held_out, None, None)
-    labelled = open_images(config.data, config.size, "train", LABELLED, palette=config.palette)
+    labelled = open_images(
+        config.data, config.size, "train", LABELLED, palette=config.palette
+    )
     return _Data(held_out, labelled, AttributeReader(labelled))
 
 
@@ -173,7 +180,9 @@ def _measure(
     start = time.perf_counter()
     samples = draw(network, z)
     seconds = time.perf_counter() - start
-    train = open_images(config.data, config.size, "train", config.count, palette=config.palette)
+    train = open_images(
+        config.data, config.size, "train", config.count, palette=config.palette
+    )
     copies = memorisation(samples, train, data.held_out)
     stats = run.stats()
     figures = {
@@ -198,7 +207,9 @@ def _measure(
         originals = to_float(data.held_out.images)
         rebuilt = _reconstruct(run, originals)
         figures["psnr"] = float(psnr(rebuilt, originals).mean())
-        pictures["reconstructions"] = _grid(torch.cat([originals[:PAIRS], rebuilt[:PAIRS]]), PAIRS)
+        pictures["reconstructions"] = _grid(
+            torch.cat([originals[:PAIRS], rebuilt[:PAIRS]]), PAIRS
+        )
     return figures, pictures
 
 
@@ -210,7 +221,9 @@ def _measure_images(images: Tensor, data: _Data) -> dict[str, Any]:
             name: {
                 "values": schema.count(name),
                 "recognised": float((read[:, column] >= 0).mean()),
-                "covered": coverage(read[:, column], data.labelled.attributes[:, column]),
+                "covered": coverage(
+                    read[:, column], data.labelled.attributes[:, column]
+                ),
                 "effective": effective_count(read[:, column]),
             }
             for column, name in enumerate(schema.names)
@@ -222,13 +235,19 @@ def _measure_images(images: Tensor, data: _Data) -> dict[str, Any]:
 def _reconstruct(run: Run, originals: Tensor) -> Tensor:
     """Encode to the posterior's mean and decode, a chunk at a time."""
     encoder, decoder = load_vae(run)
-    return torch.cat([draw(decoder, encoder(chunk)[0]) for chunk in originals.split(64)])
+    return torch.cat(
+        [draw(decoder, encoder(chunk)[0]) for chunk in originals.split(64)]
+    )
 
 
-def _nearest_pairs(samples: Tensor, train: ImageSet, copies: Memorisation) -> Image.Image:
+def _nearest_pairs(
+    samples: Tensor, train: ImageSet, copies: Memorisation
+) -> Image.Image:
     """The samples most like copies above, their nearest training images below."""
     worst = copies.isolation.argsort(stable=True)[:PAIRS]
-    originals = to_float(np.stack([train.images[i] for i in copies.index[worst].tolist()]))
+    originals = to_float(
+        np.stack([train.images[i] for i in copies.index[worst].tolist()])
+    )
     return _grid(torch.cat([samples[worst], originals]), len(worst))
 
 

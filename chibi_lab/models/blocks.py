@@ -101,7 +101,9 @@ def downsampler(size: int, channels: int, normalise_first: bool) -> nn.Sequentia
     layers: list[nn.Module] = []
     for i, (narrow, wide) in enumerate(pairwise(steps)):
         normalised = i > 0 or normalise_first
-        layers.append(nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=not normalised))
+        layers.append(
+            nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=not normalised)
+        )
         if normalised:
             layers.append(nn.BatchNorm2d(wide))
         layers.append(nn.LeakyReLU(0.2, inplace=True))

@@ -26,13 +26,16 @@ class Generator(nn.Module):
         ChibiError: If one of the three is out of range.
     """
 
-    def __init__(self, size: int = 64, channels: int = 32, latent_dim: int = 100) -> None:
+    def __init__(
+        self, size: int = 64, channels: int = 32, latent_dim: int = 100
+    ) -> None:
         super().__init__()
         check_latent_dim(latent_dim)
         self.size, self.latent_dim = size, latent_dim
         wide = widths(size, channels)[-1]
         self.project = nn.Sequential(
-            nn.ConvTranspose2d(latent_dim, wide, LATENT_SIZE, bias=False),  # 1 x 1 to 4 x 4
+            # 1 x 1 to 4 x 4
+            nn.ConvTranspose2d(latent_dim, wide, LATENT_SIZE, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU(inplace=True),
         )
@@ -70,7 +73,8 @@ class Discriminator(nn.Module):
         super().__init__()
         self.size = size
         self.downsample = downsampler(size, channels, normalise_first=False)
-        self.judge = nn.Conv2d(widths(size, channels)[-1], 1, LATENT_SIZE)  # 4 x 4 to 1 x 1
+        # 4 x 4 to 1 x 1
+        self.judge = nn.Conv2d(widths(size, channels)[-1], 1, LATENT_SIZE)
         self.apply(dcgan_init)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -3,7 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from chibi_lab.models.blocks import LATENT_SIZE, check_latent_dim, downsampler, upsampler, widths
+from chibi_lab.models.blocks import (
+    LATENT_SIZE,
+    check_latent_dim,
+    downsampler,
+    upsampler,
+    widths,
+)
 
 
 class Encoder(nn.Module):
@@ -20,13 +26,17 @@ class Encoder(nn.Module):
         ChibiError: If one of the three is out of range.
     """
 
-    def __init__(self, size: int = 64, channels: int = 32, latent_dim: int = 100) -> None:
+    def __init__(
+        self, size: int = 64, channels: int = 32, latent_dim: int = 100
+    ) -> None:
         super().__init__()
         check_latent_dim(latent_dim)
         self.size, self.latent_dim = size, latent_dim
         self.downsample = downsampler(size, channels, normalise_first=True)
         # One linear layer gives means and log-variances side by side.
-        self.posterior = nn.Linear(widths(size, channels)[-1] * LATENT_SIZE**2, 2 * latent_dim)
+        self.posterior = nn.Linear(
+            widths(size, channels)[-1] * LATENT_SIZE**2, 2 * latent_dim
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images.
@@ -57,7 +67,9 @@ class Decoder(nn.Module):
         ChibiError: If one of the three is out of range.
     """
 
-    def __init__(self, size: int = 64, channels: int = 32, latent_dim: int = 100) -> None:
+    def __init__(
+        self, size: int = 64, channels: int = 32, latent_dim: int = 100
+    ) -> None:
         super().__init__()
         check_latent_dim(latent_dim)
         self.size, self.latent_dim = size, latent_dim
@@ -76,10 +88,14 @@ class Decoder(nn.Module):
         Returns:
             Images, (N, 3, size, size) in [-1, 1].
         """
-        return self.upsample(self.project(z).unflatten(1, (self.wide, LATENT_SIZE, LATENT_SIZE)))
+        return self.upsample(
+            self.project(z).unflatten(1, (self.wide, LATENT_SIZE, LATENT_SIZE))
+        )
 
 
-def reparametrise(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def reparametrise(
+    mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
     r"""Draw a latent from the posterior so that gradients reach the encoder.
 
     .. math:: z = \mu + \sigma \varepsilon, \quad \varepsilon \sim \mathcal{N}(0, 1)

@@ -39,7 +39,9 @@ class AvatarChoice:
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
         if not runs:
-            raise ChibiError("there is no model to choose from: at least one run is needed")
+            raise ChibiError(
+                "there is no model to choose from: at least one run is needed"
+            )
         self.runs = dict(runs)
         self._networks: dict[str, Generator | Decoder] = {}
 
@@ -59,7 +61,9 @@ class AvatarChoice:
                 range. The earlier candidates stay.
         """
         if model not in self.runs:
-            raise ChibiError(f"there is no model {model!r}: choose {' or '.join(self.runs)}")
+            raise ChibiError(
+                f"there is no model {model!r}: choose {' or '.join(self.runs)}"
+            )
         if not 1 <= count <= MAX_CANDIDATES:
             raise ChibiError(f"count is {count}: it must be 1 to {MAX_CANDIDATES}")
         if model not in self._networks:
@@ -84,7 +88,9 @@ class AvatarChoice:
         if not hasattr(self, "images"):
             raise ChibiError("there are no candidates yet: draw some first")
         if not 0 <= index < len(self.images):
-            raise ChibiError(f"there is no candidate {index}: they are 0 to {len(self.images) - 1}")
+            raise ChibiError(
+                f"there is no candidate {index}: they are 0 to {len(self.images) - 1}"
+            )
         self.index = index
         return self.images[index]
 
@@ -133,6 +139,8 @@ class AvatarChoice:
 def _credit(run: Run) -> str:
     """Whose pictures the run learned from; "" if its folder does not say."""
     try:
-        return str(json.loads((run.path / "data.json").read_text("utf-8")).get("credit", ""))
+        return str(
+            json.loads((run.path / "data.json").read_text("utf-8")).get("credit", "")
+        )
     except (OSError, ValueError, AttributeError):
         return ""

@@ -51,16 +51,26 @@ class AvatarChooser:
     """
 
     def __init__(
-        self, runs: Mapping[str, Run], folder: Path | str = ".", seed: int = 0, count: int = 16
+        self,
+        runs: Mapping[str, Run],
+        folder: Path | str = ".",
+        seed: int = 0,
+        count: int = 16,
     ) -> None:
         self.choice = AvatarChoice(runs)
         self.choice.candidates(next(iter(self.choice.runs)), seed, count)
         self._folder = Path(folder)
         self._model = widgets.Dropdown(
-            options=list(self.choice.runs), description="Model", layout={"width": NUMBER_WIDTH}
+            options=list(self.choice.runs),
+            description="Model",
+            layout={"width": NUMBER_WIDTH},
         )
         self._seed = widgets.BoundedIntText(
-            seed, min=0, max=MAX_SEED, description="Seed", layout={"width": NUMBER_WIDTH}
+            seed,
+            min=0,
+            max=MAX_SEED,
+            description="Seed",
+            layout={"width": NUMBER_WIDTH},
         )
         self._count = widgets.BoundedIntText(
             count,
@@ -79,29 +89,44 @@ class AvatarChooser:
             }
         )
         self._preview = widgets.HTML()
-        self._file = widgets.Text("my-avatar.png", description="File", continuous_update=False)
+        self._file = widgets.Text(
+            "my-avatar.png", description="File", continuous_update=False
+        )
         self._size = widgets.Dropdown(
             options=[(f"{side} x {side} pixels", side) for side in SIZES],
             value=512,
             description="Size",
         )
-        self._overwrite = widgets.Checkbox(False, description="Overwrite the file if it exists")
+        self._overwrite = widgets.Checkbox(
+            False, description="Overwrite the file if it exists"
+        )
         self._save = widgets.Button(
-            description="Save avatar", button_style="primary", tooltip="Save the chosen avatar"
+            description="Save avatar",
+            button_style="primary",
+            tooltip="Save the chosen avatar",
         )
         self._message = widgets.HTML()
         for control in (self._model, self._seed, self._count):
             control.observe(self._told(self._draw), names="value")
         self._save.on_click(self._told(self._write))
         chosen = widgets.VBox(
-            [self._preview, self._size, self._file, self._overwrite, self._save, self._message]
+            [
+                self._preview,
+                self._size,
+                self._file,
+                self._overwrite,
+                self._save,
+                self._message,
+            ]
         )
         self._sheet.layout.flex = "1 1 460px"
         chosen.layout.flex = "0 0 320px"
         self.panel = widgets.VBox(
             [
                 self._style,
-                widgets.HBox([self._model, self._seed, self._count], layout={"flex_flow": "wrap"}),
+                widgets.HBox(
+                    [self._model, self._seed, self._count], layout={"flex_flow": "wrap"}
+                ),
                 widgets.HBox([self._sheet, chosen], layout={"flex_flow": "wrap"}),
             ]
         )
@@ -116,7 +141,11 @@ class AvatarChooser:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live panel, and the sheet as a picture for pages that cannot show widgets."""
         bundle = self.panel._repr_mimebundle_(**kwargs) or {}
-        return {**bundle, "text/plain": repr(self), "image/png": _png(grid(self.choice.images))}
+        return {
+            **bundle,
+            "text/plain": repr(self),
+            "image/png": _png(grid(self.choice.images)),
+        }
 
     def _told(self, action: Callable[[], str]) -> Callable[[Any], None]:
         """Run an action of a widget; say beside the sheet what it did, or why it could not."""

@@ -42,7 +42,9 @@ def grid(
     count, height, width, _ = pixels.shape
     columns = min(columns, count)
     rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    sheet = np.full(
+        (rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8
+    )
     for place, image in enumerate(pixels):
         row, column = divmod(place, columns)
         top, left = row * (height + gap) + gap, column * (width + gap) + gap
@@ -50,7 +52,9 @@ def grid(
     return Image.fromarray(sheet)
 
 
-def film_strip(rows: Sequence[Tensor | np.ndarray], scale: int = 1, gap: int = 2) -> Image.Image:
+def film_strip(
+    rows: Sequence[Tensor | np.ndarray], scale: int = 1, gap: int = 2
+) -> Image.Image:
     """Lay rows of images below one another: one row a moment, a model, or a direction.
 
     Args:

@@ -59,7 +59,8 @@ def restore(part: Part, tensors: Mapping[str, Tensor]) -> None:
             parameters = [p for group in part.param_groups for p in group["params"]]
             for key, value in tensors.items():
                 index, name = key.split(".")
-                if value.dim():  # as its weight lies in memory: a fused step walks both as one
+                if value.dim():
+                    # As its weight lies in memory: a fused step walks both as one.
                     value = torch.empty_like(parameters[int(index)]).copy_(value)
                 state["state"].setdefault(int(index), {})[name] = value
             part.load_state_dict(state)
@@ -81,7 +82,9 @@ def write_checkpoint(
     beside = path.with_name(path.name + ".part")
     metadata = {"format": str(FORMAT), "progress": json.dumps(progress)}
     try:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, beside, metadata)
+        save_file(
+            {k: v.detach().contiguous() for k, v in tensors.items()}, beside, metadata
+        )
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
@@ -110,7 +113,11 @@ def read_checkpoint(
             if metadata.get("format") != str(FORMAT):
                 found = metadata.get("format", "none")
                 raise ChibiError(f"{path} has checkpoint format {found}, not {FORMAT}")
-            tensors = {key: file.get_tensor(key) for key in file.keys() if key.startswith(prefixes)}
+            tensors = {
+                key: file.get_tensor(key)
+                for key in file.keys()
+                if key.startswith(prefixes)
+            }
     except (SafetensorError, OSError) as error:
         raise ChibiError(f"{path} is not a whole checkpoint: {error}") from error
     return tensors, json.loads(metadata["progress"])
@@ -126,4 +133,6 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     Returns:
         The matching tensors under what is left of their names.
     """
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    return {
+        k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+    }

@@ -20,7 +20,7 @@ class TrainingConfig:
     palette: str = "pastel"
     """Colours of a DiceBear style, pastel or original (the style's own)."""
     count: int = 10_000
-    """Number of training avatars to render. A folder is used whole."""
+    """Number of training avatars to render. Of a folder 90 % are trained on, whatever this says."""
     size: int = 64
     """Side of the images, 32, 64 or 128 pixels."""
     images: int = 200_000
@@ -46,14 +46,27 @@ class TrainingConfig:
         Raises:
             ChibiError: Names the field, its value and the range it must be in.
         """
-        for name in ("count", "images", "channels", "latent_dim", "log_every", "sample_every"):
+        for name in (
+            "count",
+            "images",
+            "channels",
+            "latent_dim",
+            "log_every",
+            "sample_every",
+        ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(
-            self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1"
+            self.checkpoint_every >= 1,
+            "checkpoint_every",
+            self.checkpoint_every,
+            "at least 1",
         )
         _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
         _require(
-            self.batch >= 2, "batch", self.batch, "at least 2, since BatchNorm compares images"
+            self.batch >= 2,
+            "batch",
+            self.batch,
+            "at least 2, since BatchNorm compares images",
         )
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 up")
 
@@ -93,7 +106,9 @@ class GANConfig(TrainingConfig):
             "non-saturating or minimax",
         )
         _check_adam(self.learning_rate, self.betas)
-        _require(self.instance_noise >= 0, "instance_noise", self.instance_noise, "0 or more")
+        _require(
+            self.instance_noise >= 0, "instance_noise", self.instance_noise, "0 or more"
+        )
         _require(self.ema_images >= 1, "ema_images", self.ema_images, "at least 1")
 
 
@@ -121,7 +136,10 @@ class VAEConfig(TrainingConfig):
         _check_adam(self.learning_rate, self.betas)
 
 
-CONFIGS: dict[str, type[GANConfig] | type[VAEConfig]] = {"gan": GANConfig, "vae": VAEConfig}
+CONFIGS: dict[str, type[GANConfig] | type[VAEConfig]] = {
+    "gan": GANConfig,
+    "vae": VAEConfig,
+}
 
 
 def config_from_json(values: dict[str, Any]) -> GANConfig | VAEConfig:
@@ -142,7 +160,9 @@ def config_from_json(values: dict[str, Any]) -> GANConfig | VAEConfig:
         raise ChibiError(f"kind of model {kind!r} is unknown: it must be gan or vae")
     unknown = values.keys() - {field.name for field in fields(CONFIGS[kind])}
     if unknown:
-        raise ChibiError(f"config of a {kind} has unknown fields: {', '.join(sorted(unknown))}")
+        raise ChibiError(
+            f"config of a {kind} has unknown fields: {', '.join(sorted(unknown))}"
+        )
     if "betas" in values:
         values["betas"] = tuple(values["betas"])
     return CONFIGS[kind](**values)
@@ -155,4 +175,9 @@ def _require(holds: bool, name: str, value: object, right: str) -> None:
 
 def _check_adam(learning_rate: float, betas: tuple[float, float]) -> None:
     _require(learning_rate > 0, "learning_rate", learning_rate, "above 0")
-    _require(all(0 <= beta < 1 for beta in betas), "betas", betas, "two numbers from 0 to below 1")
+    _require(
+        all(0 <= beta < 1 for beta in betas),
+        "betas",
+        betas,
+        "two numbers from 0 to below 1",
+    )

@@ -16,7 +16,13 @@ from chibi_lab.losses import (
 )
 from chibi_lab.models import Discriminator, Generator
 from chibi_lab.training.config import GANConfig
-from chibi_lab.training.loop import SAMPLE_COUNT, SAMPLE_SEED, Loop, mixed_precision, seeded
+from chibi_lab.training.loop import (
+    SAMPLE_COUNT,
+    SAMPLE_SEED,
+    Loop,
+    mixed_precision,
+    seeded,
+)
 from chibi_lab.training.run import Run, draw, latents
 
 
@@ -50,14 +56,18 @@ def train_gan(
     """
     run = Run.plan(out, config, resume)
     if images is None:
-        images = open_images(config.data, config.size, count=config.count, palette=config.palette)
+        images = open_images(
+            config.data, config.size, count=config.count, palette=config.palette
+        )
     loader = BatchLoader(images, config.batch, config.seed)
     run.create(images.manifest)
 
     generator = seeded(
         config.seed, lambda: Generator(config.size, config.channels, config.latent_dim)
     )
-    discriminator = seeded(config.seed + 1, lambda: Discriminator(config.size, config.channels))
+    discriminator = seeded(
+        config.seed + 1, lambda: Discriminator(config.size, config.channels)
+    )
     adam = partial(optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True)
     optimizer_g = adam(generator.parameters())
     optimizer_d = adam(discriminator.parameters())
@@ -73,7 +83,9 @@ def train_gan(
         """Images as the discriminator sees them."""
         if config.instance_noise == 0:
             return images
-        return images + config.instance_noise * torch.randn(images.shape, generator=noise)
+        return images + config.instance_noise * torch.randn(
+            images.shape, generator=noise
+        )
 
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
     parts = {
@@ -85,7 +97,12 @@ def train_gan(
         "noise": noise,
     }
     with Loop(
-        run, loader, parts, lambda: draw(ema.module, grid), resume=resume, progress=progress
+        run,
+        loader,
+        parts,
+        lambda: draw(ema.module, grid),
+        resume=resume,
+        progress=progress,
     ) as loop:
         for real in loop:
             z = torch.randn(config.batch, config.latent_dim, generator=noise)
@@ -117,7 +134,9 @@ def train_gan(
     return run
 
 
-def ema_average(config: GANConfig) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def ema_average(
+    config: GANConfig,
+) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     """How the averaged generator follows the trained one: an exponential moving average.
 
     Its half-life is ``config.ema_images``, but at first only a twentieth of the images seen, so
@@ -134,7 +153,9 @@ def ema_average(config: GANConfig) -> Callable[[list[Tensor], list[Tensor], Tens
     """
 
     @torch.no_grad()
-    def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+    def average(
+        averaged: list[Tensor], current: list[Tensor], steps: Tensor | int
+    ) -> None:
         half_life = min(config.ema_images, int(steps) * config.batch / 20)
         weight = 1 - 0.5 ** (config.batch / half_life)
         for kept, new in zip(averaged, current, strict=True):

@@ -144,7 +144,9 @@ class Loop(AbstractContextManager):
             if self._previous_handler is not None:
                 signal.signal(signal.SIGINT, self._previous_handler)
         if self._stopped:
-            tqdm.write(f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}")
+            tqdm.write(
+                f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}"
+            )
 
     def __iter__(self) -> Iterator[Tensor]:
         """Batches until enough images were seen, (batch, 3, size, size) in [-1, 1]."""
@@ -185,19 +187,25 @@ class Loop(AbstractContextManager):
         """Append the means since the last row to stats.jsonl."""
         if not self._steps:
             return
-        means = {name: (total / self._steps).item() for name, total in self._sums.items()}
+        means = {
+            name: (total / self._steps).item() for name, total in self._sums.items()
+        }
         self._sums, self._steps = {}, 0
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
             self._diverged(f"{broken[0]} is {means[broken[0]]}")
         self._seconds = time.perf_counter() - self._started
-        speed = (self.images_seen - self._logged) / (self._seconds - self._logged_seconds)
+        speed = (self.images_seen - self._logged) / (
+            self._seconds - self._logged_seconds
+        )
         row = {"images_seen": self.images_seen, "seconds": round(self._seconds, 3)}
         row |= {"images_per_second": round(speed, 1)}
         row |= {name: float(f"{mean:.6g}") for name, mean in means.items()}
         with (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        self._bar.set_postfix({name: f"{mean:.3g}" for name, mean in means.items()}, refresh=False)
+        self._bar.set_postfix(
+            {name: f"{mean:.3g}" for name, mean in means.items()}, refresh=False
+        )
         self._logged, self._logged_seconds = self.images_seen, self._seconds
 
     def _sample(self) -> None:
@@ -234,13 +242,19 @@ class Loop(AbstractContextManager):
         self.loader.load_state_dict(progress["loader"])
         self.images_seen, self._seconds = progress["images_seen"], progress["seconds"]
         # Rows written after the checkpoint tell of steps that will be taken again.
-        rows = [row for row in self.run.stats() if row["images_seen"] <= self.images_seen]
+        rows = [
+            row for row in self.run.stats() if row["images_seen"] <= self.images_seen
+        ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(self.run.path / "stats.jsonl", text)
 
     def _diverged(self, what: str) -> None:
         checkpoints = self.run.checkpoints()
-        good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint"
+        good = (
+            f"the last good checkpoint is {checkpoints[-1]}"
+            if checkpoints
+            else "no checkpoint"
+        )
         raise TrainingDivergedError(
             f"training stopped: {what} between {self._logged:,} and {self.images_seen:,} images "
             f"seen; {good}"

@@ -56,11 +56,18 @@ class Run:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             return cls(path, config_from_json(values))
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        except (
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise ChibiError(f"{file} cannot be read as a config: {error}") from error
 
     @classmethod
-    def plan(cls, path: Path | str, config: GANConfig | VAEConfig, resume: bool) -> "Run":
+    def plan(
+        cls, path: Path | str, config: GANConfig | VAEConfig, resume: bool
+    ) -> "Run":
         """Check that a training may use a folder. Nothing is written yet.
 
         Args:
@@ -78,10 +85,16 @@ class Run:
         run = cls(path, config)
         if (run.path / "config.json").exists():
             if not resume:
-                raise ChibiError(f"{path} holds a run already: resume it, or choose another folder")
+                raise ChibiError(
+                    f"{path} holds a run already: resume it, or choose another folder"
+                )
             run._check_same_config(cls.open(path).config)
-        elif run.path.exists() and not (run.path.is_dir() and not any(run.path.iterdir())):
-            raise ChibiError(f"{path} exists and is not a run: choose a new or an empty folder")
+        elif run.path.exists() and not (
+            run.path.is_dir() and not any(run.path.iterdir())
+        ):
+            raise ChibiError(
+                f"{path} exists and is not a run: choose a new or an empty folder"
+            )
         return run
 
     def create(self, manifest: dict[str, Any]) -> None:
@@ -98,30 +111,40 @@ class Run:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
             write_text(self.path / "data.json", json.dumps(manifest, indent=2) + "\n")
             write_text(
-                self.path / "config.json", json.dumps(self.config.to_json(), indent=2) + "\n"
+                self.path / "config.json",
+                json.dumps(self.config.to_json(), indent=2) + "\n",
             )
         except OSError as error:
-            raise ChibiError(f"cannot write the run {self.path}: {error.strerror}") from error
+            raise ChibiError(
+                f"cannot write the run {self.path}: {error.strerror}"
+            ) from error
 
     def _check_same_config(self, before: GANConfig | VAEConfig) -> None:
         now = self.config
         if before.kind != now.kind:
-            raise ChibiError(f"{self.path} is a run of a {before.kind}, not of a {now.kind}")
+            raise ChibiError(
+                f"{self.path} is a run of a {before.kind}, not of a {now.kind}"
+            )
         free = {"images", "log_every", "sample_every", "checkpoint_every"}
         changed = [
             f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"
             for field in fields(before)
-            if field.name not in free and getattr(before, field.name) != getattr(now, field.name)
+            if field.name not in free
+            and getattr(before, field.name) != getattr(now, field.name)
         ]
         if changed:
-            raise ChibiError(f"{self.path} was trained otherwise ({'; '.join(changed)})")
+            raise ChibiError(
+                f"{self.path} was trained otherwise ({'; '.join(changed)})"
+            )
 
     def stats(self) -> list[dict[str, float]]:
         """The rows of ``stats.jsonl``, oldest first; empty before the first row."""
         file = self.path / "stats.jsonl"
         if not file.exists():
             return []
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [
+            json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
+        ]
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints, oldest first."""
@@ -222,7 +245,9 @@ def latents(count: int, latent_dim: int, seed: int) -> Tensor:
         raise ChibiError(f"seed is {seed}: it must be 0 or more")
     generator = torch.Generator().manual_seed(seed)
     # One at a time: a single large draw ends differently than a small one.
-    return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
+    return torch.stack(
+        [torch.randn(latent_dim, generator=generator) for _ in range(count)]
+    )
 
 
 @torch.no_grad()
@@ -242,7 +267,9 @@ def draw(network: Generator | Decoder, z: Tensor) -> Tensor:
     images = []
     for chunk in z.split(CHUNK):
         padded = torch.cat([chunk, chunk.new_zeros(CHUNK - len(chunk), chunk.shape[1])])
-        images.append(network(padded.to(device))[: len(chunk)].float().cpu().contiguous())
+        images.append(
+            network(padded.to(device))[: len(chunk)].float().cpu().contiguous()
+        )
     network.train(training)
     return torch.cat(images)
 
@@ -326,7 +353,9 @@ def _doublings(grids: list[Path]) -> list[Path]:
 
 def _require_kind(run: Run, kind: str) -> Any:
     if run.config.kind != kind:
-        raise ChibiError(f"{run.path} is a run of a {run.config.kind}: a {kind} is needed here")
+        raise ChibiError(
+            f"{run.path} is a run of a {run.config.kind}: a {kind} is needed here"
+        )
     return run.config
 
 
@@ -337,5 +366,7 @@ def _fill(network: nn.Module, checkpoint: Path, prefix: str) -> None:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         last = str(error).strip().splitlines()[-1].strip()
-        raise ChibiError(f"{checkpoint} does not fit the run's config: {last}") from error
+        raise ChibiError(
+            f"{checkpoint} does not fit the run's config: {last}"
+        ) from error
     network.eval()

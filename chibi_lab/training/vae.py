@@ -9,7 +9,13 @@ from chibi_lab.data import BatchLoader, ImageSet, open_images
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
-from chibi_lab.training.loop import SAMPLE_COUNT, SAMPLE_SEED, Loop, mixed_precision, seeded
+from chibi_lab.training.loop import (
+    SAMPLE_COUNT,
+    SAMPLE_SEED,
+    Loop,
+    mixed_precision,
+    seeded,
+)
 from chibi_lab.training.run import Run, draw, latents
 
 
@@ -41,13 +47,18 @@ def train_vae(
     """
     run = Run.plan(out, config, resume)
     if images is None:
-        images = open_images(config.data, config.size, count=config.count, palette=config.palette)
+        images = open_images(
+            config.data, config.size, count=config.count, palette=config.palette
+        )
     loader = BatchLoader(images, config.batch, config.seed)
     run.create(images.manifest)
 
-    encoder = seeded(config.seed, lambda: Encoder(config.size, config.channels, config.latent_dim))
+    encoder = seeded(
+        config.seed, lambda: Encoder(config.size, config.channels, config.latent_dim)
+    )
     decoder = seeded(
-        config.seed + 1, lambda: Decoder(config.size, config.channels, config.latent_dim)
+        config.seed + 1,
+        lambda: Decoder(config.size, config.channels, config.latent_dim),
     )
     optimizer = optim.Adam(
         [*encoder.parameters(), *decoder.parameters()],
@@ -58,9 +69,19 @@ def train_vae(
 
     noise = torch.Generator().manual_seed(config.seed)
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
-    parts = {"encoder": encoder, "decoder": decoder, "optimizer": optimizer, "noise": noise}
+    parts = {
+        "encoder": encoder,
+        "decoder": decoder,
+        "optimizer": optimizer,
+        "noise": noise,
+    }
     with Loop(
-        run, loader, parts, lambda: draw(decoder, grid), resume=resume, progress=progress
+        run,
+        loader,
+        parts,
+        lambda: draw(decoder, grid),
+        resume=resume,
+        progress=progress,
     ) as loop:
         for images_in in loop:
             with mixed_precision():

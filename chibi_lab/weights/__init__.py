@@ -23,5 +23,7 @@ def path(name: str) -> Path:
         ChibiError: If there is no run of that name.
     """
     if name not in NAMES:
-        raise ChibiError(f"there are no weights named {name!r}: choose {' or '.join(NAMES)}")
+        raise ChibiError(
+            f"there are no weights named {name!r}: choose {' or '.join(NAMES)}"
+        )
     return Path(__file__).parent / name
