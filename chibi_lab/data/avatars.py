@@ -52,11 +52,16 @@ def avatar_svg(
     """
     if seed < 0:
         raise ChibiError(f"a seed is at least 0, not {seed}")
-    options: dict[str, Any] = {"seed": _seed_text(style, seed), "fontFamily": _FONT}
+    options = seed_options(style, seed)
     for group, colors in palette_colors(style, palette).items():
         options[f"{group}Color"] = [color for _, color in colors]
     drawn = Avatar(drawing(style), options).to_json()
-    return drawn["svg"], _attributes(drawn["options"], style, palette)
+    return drawn["svg"], attributes_of(drawn["options"], style, palette)
+
+
+def seed_options(style: str, seed: int) -> dict[str, Any]:
+    """What DiceBear has to be told in any colours."""
+    return {"seed": _seed_text(style, seed), "fontFamily": _FONT}
 
 
 def render_avatar(
@@ -81,9 +86,16 @@ def render_avatar(
     """
     check_size(size)
     svg, attributes = avatar_svg(style, seed, palette)
-    # Below 64 px one pixel covers more of the drawing, and rendering is cheap: four times there.
-    factor = 2 if size >= 64 else 4
-    return np.asarray(_rasterise(svg, size * factor).reduce(factor)), attributes
+    factor = oversampling(size)
+    return np.asarray(rasterise(svg, size * factor).reduce(factor)), attributes
+
+
+def oversampling(size: int) -> int:
+    """How many times larger an avatar is drawn before it is averaged down.
+
+    Below 64 px one pixel covers more of the drawing, and rendering is cheap: four times there.
+    """
+    return 2 if size >= 64 else 4
 
 
 def check_size(size: int) -> None:
@@ -137,28 +149,9 @@ def attribute_schema(style: str, palette: str = "pastel") -> AttributeSchema:
     return AttributeSchema(tuple(ordered), tuple(named[name] for name in ordered))
 
 
-def render_avatars(
-    style: str, seeds: range, size: int, palette: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw many avatars: the one place where data sets get their pixels from.
-
-    Returns:
-        uint8, shape (N, size, size, 3), and int64, shape (N, A), the attributes as numbers of
-        `attribute_schema(style, palette)`; row i belongs to `seeds[i]`.
-
-    Raises:
-        ChibiError: If an argument is out of range or unknown.
-    """
-    schema = attribute_schema(style, palette)
-    images = np.empty((len(seeds), size, size, 3), dtype=np.uint8)
-    rows = np.empty((len(seeds), len(schema)), dtype=np.int64)
-    for i, seed in enumerate(seeds):
-        images[i], attributes = render_avatar(style, seed, size, palette)
-        rows[i] = schema.encode(attributes)
-    return images, rows
-
-
-def _attributes(options: Mapping[str, Any], style: str, palette: str) -> dict[str, str]:
+def attributes_of(
+    options: Mapping[str, Any], style: str, palette: str
+) -> dict[str, str]:
     """Put what DiceBear resolved into the words of the schema."""
     labels = _color_labels(style, palette)
     found = {}
@@ -275,7 +268,7 @@ def _has_letters(style: str) -> bool:
     return '"type": "variable"' in json.dumps(definition(style)["components"])
 
 
-def _rasterise(svg: str, size: int) -> Image.Image:
+def rasterise(svg: str, size: int) -> Image.Image:
     """SVG to pixels: RGB, size × size."""
     # The fonts of the machine would make the same seed look different elsewhere; a style made of
     # letters gets one font that always comes with matplotlib.

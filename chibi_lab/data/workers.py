@@ -16,10 +16,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from chibi_lab.data.avatars import render_avatars
+from chibi_lab.data.layers import render_avatars
 from chibi_lab.errors import ChibiError
 
-# Pixels that a worker draws at a time: 25 avatars at 64 px, well under a second.
+COMPOSED_FROM = 1_000
+"""A data set of at least so many avatars is put together of parts that are rasterised once."""
+
+# Pixels that a worker draws at a time, well under a second: 24 avatars at 64 px, or 97 composed.
 _BLOCK = 100_000
 # Forked processes start at once, with the style already loaded. macOS allows only spawned ones,
 # which import the package, and the program that runs, afresh.
@@ -46,9 +49,16 @@ def draw_blocks(
     Raises:
         ChibiError: If a process dies.
     """
-    length = max(1, _BLOCK // size**2)
+    compose = len(seeds) >= COMPOSED_FROM
+    length = max(1, _BLOCK * (4 if compose else 1) // size**2)
     parts = [seeds[i : i + length] for i in range(0, len(seeds), length)]
-    draw = functools.partial(render_avatars, style, size=size, palette=palette)
+    draw = functools.partial(
+        render_avatars,
+        style,
+        size=size,
+        palette=palette,
+        compose=compose,
+    )
     # A few parts are drawn sooner than other processes start.
     workers = min(workers or min(_cores(), 1 + len(parts) // 8), len(parts))
     if workers == 1:
