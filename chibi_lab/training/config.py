@@ -25,6 +25,8 @@ class TrainingConfig:
     """Side of the images, 32, 64 or 128 pixels."""
     images: int = 200_000
     """Length of the training in images seen."""
+    minutes: float | None = None
+    """Longest time to train, in minutes; without it only --images counts."""
     seed: int = 0
     """Seed of everything random (first weights, order of the images, latents)."""
     batch: int = 32
@@ -60,6 +62,12 @@ class TrainingConfig:
             "checkpoint_every",
             self.checkpoint_every,
             "at least 1",
+        )
+        _require(
+            self.minutes is None or self.minutes > 0,
+            "minutes",
+            self.minutes,
+            "above 0",
         )
         _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
         _require(

@@ -82,6 +82,7 @@ def train_vae(
         lambda: draw(decoder, grid),
         resume=resume,
         progress=progress,
+        judged_by="loss",
     ) as loop:
         for images_in in loop:
             with mixed_precision():
