@@ -10,9 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.utils import save_image
 from tqdm.auto import tqdm
@@ -32,6 +35,7 @@ from chibi_lab.training.run import Run, write_text
 KEPT_CHECKPOINTS = 2
 SAMPLE_COUNT = 32  # latents of the fixed grid
 SAMPLE_SEED = 0
+FRAME_MS, LAST_FRAME_MS = 250, 2_000  # of the time-lapse, in milliseconds
 
 
 class TrainingDivergedError(ChibiError):
@@ -44,13 +48,17 @@ def has_bf16() -> bool:
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def mixed_precision() -> torch.autocast:
-    """Autocast to bfloat16 where the processor has it in hardware; elsewhere nothing changes.
+def mixed_precision(precision: str = "auto") -> torch.autocast:
+    """Autocast to bfloat16, by default where the processor has it in hardware.
+
+    Args:
+        precision: As in :attr:`TrainingConfig.precision`.
 
     Returns:
         A context for the forward passes. Losses are computed outside of it, in float32.
     """
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())
+    wanted = has_bf16() if precision == "auto" else precision == "bfloat16"
+    return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
 
 
 def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
@@ -66,6 +74,39 @@ def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(memory_format=torch.channels_last)
+
+
+def write_timelapse(run: Run) -> None:
+    """Put a run's sample grids together to a film, ``timelapse.webp``.
+
+    Args:
+        run: A run with at least one sample grid.
+    """
+    grids = []
+    for path in run.samples():
+        with Image.open(path) as grid:
+            grids.append(grid.convert("RGB"))
+    beside = run.path / "timelapse.webp.part"
+    lengths = [FRAME_MS] * (len(grids) - 1) + [LAST_FRAME_MS]
+    grids[0].save(
+        beside, "WEBP", save_all=True, append_images=grids[1:], duration=lengths, loop=0
+    )
+    beside.replace(run.path / "timelapse.webp")
+
+
+def open_board(folder: Path) -> Any:
+    """A writer for TensorBoard, which is no dependency of this package.
+
+    Raises:
+        ChibiError: If TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ChibiError(
+            "TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out"
+        ) from error
+    return SummaryWriter(folder / "tensorboard")
 
 
 class Loop(AbstractContextManager):
@@ -121,6 +162,7 @@ class Loop(AbstractContextManager):
         self._logged, self._logged_seconds = self.images_seen, self._seconds
         self._saved = self.images_seen
         self._show_progress = progress
+        self._board = open_board(run.path) if run.config.tensorboard else None
 
     def __enter__(self) -> "Loop":
         """Take over Ctrl-C and start the clock."""
@@ -149,7 +191,11 @@ class Loop(AbstractContextManager):
                 self._flush()
                 self._sample()
                 self._save()
+                with self._writing("timelapse.webp"):
+                    write_timelapse(self.run)
         finally:
+            if self._board is not None:
+                self._board.close()
             self.run.release()
             self._bar.close()
             if self._previous_handler is not None:
@@ -227,6 +273,9 @@ class Loop(AbstractContextManager):
             (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file,
         ):
             file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, mean in means.items():
+                self._board.add_scalar(name, mean, self.images_seen)
         self._bar.set_postfix(
             {name: f"{mean:.3g}" for name, mean in means.items()}, refresh=False
         )

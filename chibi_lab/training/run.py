@@ -27,7 +27,8 @@ class Run:
     The folder holds ``config.json``, ``data.json`` (where the images come from, and which pictures
     were left out), ``stats.jsonl`` (a row for each stretch of images seen),
     ``checkpoints/`` (safetensors, named by images seen) and ``samples/`` (PNG grids of the same
-    latents, named alike). A file appears whole or not at all.
+    latents, named alike). A training that came to its end adds ``timelapse.webp``, the grids as a
+    film. A file appears whole or not at all.
 
     Attributes:
         path: The folder.
@@ -55,16 +56,7 @@ class Run:
         file = Path(path) / "config.json"
         if not file.is_file():
             raise ChibiError(f"{path} is not a run: it holds no config.json")
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-            return cls(path, config_from_json(values))
-        except (
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            raise ChibiError(f"{file} cannot be read as a config: {error}") from error
+        return cls(path, read_config(file))
 
     @classmethod
     def plan(
@@ -159,7 +151,7 @@ class Run:
                 f"{self.path} is a run of a {before.kind}, not of a {now.kind}"
             )
         free = {
-            "images", "minutes", "log_every", "sample_every", "checkpoint_every",
+            "images", "minutes", "log_every", "sample_every", "checkpoint_every", "tensorboard",
         }  # fmt: skip
         changed = [
             f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"
@@ -205,6 +197,31 @@ class Run:
         """Images seen up to the newest checkpoint; 0 before the first."""
         checkpoints = self.checkpoints()
         return int(checkpoints[-1].stem) if checkpoints else 0
+
+
+def read_config(file: Path) -> GANConfig | VAEConfig:
+    """Read the ``config.json`` of a run.
+
+    Args:
+        file: Its path.
+
+    Returns:
+        The config, checked.
+
+    Raises:
+        ChibiError: If it cannot be read, or is no config.
+    """
+    try:
+        return config_from_json(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ChibiError(f"{file} cannot be read: {error.strerror}") from error
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise ChibiError(f"{file} cannot be read as a config: {error}") from error
 
 
 def load_generator(run: Run) -> Generator:
