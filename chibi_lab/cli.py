@@ -274,11 +274,12 @@ def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
         own = with_prefix(tensors, f"{name}.")
         count = sum(v.numel() for k, v in own.items() if k.endswith(("weight", "bias")))
         print(f"{name:>17}: {count:,} parameters")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    memory *= 1 if sys.platform == "darwin" else 1024
-    print(
-        f"{'memory':>17}: {memory / 2**20:.0f} MiB at most so far, images not counted"
-    )
+    with contextlib.suppress(ImportError):  # Windows does not tell
+        import resource
+
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        memory *= 1 if sys.platform == "darwin" else 1024
+        print(f"{'memory':>17}: {memory / 2**20:.0f} MiB and what the images take")
     print(f"{'a checkpoint':>17}: {size / 1e6:.1f} MB")
     print(f"{'speed':>17}: {speed:.0f} images a second on this machine")
     minutes = config.images / speed / 60
