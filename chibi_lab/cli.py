@@ -6,8 +6,9 @@ import io
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,7 +30,10 @@ from chibi_lab.training import (
     train_gan,
     train_vae,
 )
+from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
+from chibi_lab.training.run import read_config
 
+REHEARSED_IMAGES, REHEARSED_STEPS = 256, 5
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
 
@@ -69,30 +73,38 @@ class Render:
 class TrainGAN:
     """Train a GAN. Ctrl-C saves and stops; --resume goes on."""
 
-    config: OmitArgPrefixes[GANConfig]
+    choices: OmitArgPrefixes[GANConfig]
     out: Path
     """Folder of the run, to be made."""
     resume: bool = False
     """Go on with the run in that folder."""
+    config: Path | None = None
+    """Take all that is not said here from this config.json of another run."""
+    dry_run: bool = False
+    """Say what the training would take, from a few timed steps, and write nothing."""
 
     def run(self) -> None:
         """Do it."""
-        _train(train_gan, self.config, self.out, self.resume)
+        _train(train_gan, self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainVAE:
     """Train a VAE. Ctrl-C saves and stops; --resume goes on."""
 
-    config: OmitArgPrefixes[VAEConfig]
+    choices: OmitArgPrefixes[VAEConfig]
     out: Path
     """Folder of the run, to be made."""
     resume: bool = False
     """Go on with the run in that folder."""
+    config: Path | None = None
+    """Take all that is not said here from this config.json of another run."""
+    dry_run: bool = False
+    """Say what the training would take, from a few timed steps, and write nothing."""
 
     def run(self) -> None:
         """Do it."""
-        _train(train_vae, self.config, self.out, self.resume)
+        _train(train_vae, self)
 
 
 @dataclass(frozen=True)
@@ -199,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 Command,
                 prog="chibi-lab",
                 description="Draw chibi avatars, train a GAN or a VAE on them, sample and compare.",
-                args=arguments,
+                args=_with_config(sys.argv[1:] if arguments is None else arguments),
             )
         command.run()
     except ChibiError as error:
@@ -215,20 +227,99 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(
-    loop: Callable[..., Run], config: GANConfig | VAEConfig, out: Path, resume: bool
-) -> None:
+def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
+    config, out = command.choices, command.out
+    if command.dry_run:
+        _rehearse(loop, config)
+        return
     # Say what is wrong before an hour of rendering, not after.
-    Run.plan(out, config, resume)
+    Run.plan(out, config, command.resume)
     images = open_images(
         config.data, config.size, count=config.count, palette=config.palette
     )
     for skipped in images.manifest.get("skipped", []):
         print(f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr)
-    run = loop(config, out, images=images, resume=resume)
+    run = loop(config, out, images=images, resume=command.resume)
     print(f"{run.images_seen:,} images seen; the run is in {out}")
-    if run.images_seen < config.images:
+    if run.images_seen < config.images and config.minutes is None:
         raise KeyboardInterrupt
+
+
+def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
+    """Print the config, and what a training would take, from a few steps somewhere else."""
+    for name, value in config.to_json().items():
+        print(f"{name:>17}: {value}")
+    few = max(config.batch, REHEARSED_IMAGES)
+    images = open_images(
+        config.data,
+        config.size,
+        count=min(config.count, few),
+        palette=config.palette,
+    )
+    steps = REHEARSED_STEPS * config.batch
+    short = replace(
+        config,
+        images=2 * steps,
+        log_every=steps,
+        sample_every=few,
+        checkpoint_every=few,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = loop(short, Path(folder) / "run", images=images, progress=False)
+        speed = run.stats()[-1]["images_per_second"]
+        size = run.latest().stat().st_size
+        tensors = read_checkpoint(run.latest())[0]
+    networks = {"gan": ("generator", "discriminator"), "vae": ("encoder", "decoder")}
+    for name in networks[config.kind]:
+        own = with_prefix(tensors, f"{name}.")
+        count = sum(v.numel() for k, v in own.items() if k.endswith(("weight", "bias")))
+        print(f"{name:>17}: {count:,} parameters")
+    with contextlib.suppress(ImportError):  # Windows does not tell
+        import resource
+
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        memory *= 1 if sys.platform == "darwin" else 1024
+        print(f"{'memory':>17}: {memory / 2**20:.0f} MiB and what the images take")
+    print(f"{'a checkpoint':>17}: {size / 1e6:.1f} MB")
+    print(f"{'speed':>17}: {speed:.0f} images a second on this machine")
+    minutes = config.images / speed / 60
+    if config.minutes is not None:
+        minutes = min(minutes, config.minutes)
+    seen = min(config.images, round(60 * minutes * speed))
+    print(f"{'time':>17}: {minutes:.1f} minutes for {seen:,} images seen")
+    print("no run was written")
+
+
+def _with_config(arguments: Sequence[str]) -> list[str]:
+    """Put what a saved config says before what the command line says of the same training.
+
+    Raises:
+        ChibiError: If the file is no config, or one of another kind.
+    """
+    arguments = list(arguments)
+    place = next((i for i, a in enumerate(arguments) if a.startswith("--config")), None)
+    if arguments[:1] != ["train"] or len(arguments) < 2 or place is None:
+        return arguments
+    _, given, name = arguments[place].partition("=")
+    name = name if given else "".join(arguments[place + 1 : place + 2])
+    config = read_config(Path(name))
+    if config.kind != arguments[1]:
+        raise ChibiError(
+            f"{name} is the config of a {config.kind}, not of a {arguments[1]}"
+        )
+    said = {a.partition("=")[0].removeprefix("--no-") for a in arguments}
+    said = {a.removeprefix("--").replace("-", "_") for a in said}
+    flags = []
+    for field in fields(config):
+        value, flag = getattr(config, field.name), field.name.replace("_", "-")
+        if field.name in said or value == field.default:
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            flags += [f"--{flag}", *map(str, values)]
+    return [*arguments[:2], *flags, *arguments[2:]]
 
 
 def _one_line(box: str) -> str:

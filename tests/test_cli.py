@@ -1,6 +1,8 @@
 import csv
+import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from PIL import Image
 
 from chibi_lab.cli import main
 from chibi_lab.training import Run
+from chibi_lab.training.loop import write_timelapse
 
 TINY = [
     "--size",
@@ -256,3 +259,93 @@ def test_ctrl_c_saves_and_ends_with_130(tmp_path: Path, folder: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in said
     assert Run.open(out).images_seen >= 64
+
+
+def test_a_saved_config_is_the_start_and_flags_change_it(
+    tmp_path: Path, folder: Path, runs: dict[str, Path]
+) -> None:
+    command = ["train", "gan", "--out", str(tmp_path / "again")]
+    saved = ["--config", str(runs["gan"] / "config.json")]
+    assert main([*command, *saved, "--images", "32", "--instance-noise", "0.5"]) == 0
+    before, after = Run.open(runs["gan"]).config, Run.open(tmp_path / "again").config
+    assert after == dataclasses.replace(before, images=32, instance_noise=0.5)
+    assert after.data == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("gan", "is the config of a vae, not of a gan"), ("nothing", "cannot be read")],
+)
+def test_a_config_that_does_not_fit_is_refused(
+    name: str,
+    said: str,
+    tmp_path: Path,
+    runs: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = runs["vae"] if name == "gan" else tmp_path
+    command = ["train", "gan", "--out", str(tmp_path / "new")]
+    line = complaint([*command, f"--config={file / 'config.json'}"], capsys)
+    assert said in line
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_rehearsal_says_what_it_would_take_and_leaves_nothing(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    command = ["train", "vae", "--data", str(folder), "--out", str(out), *TINY]
+    assert main([*command, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"encoder: [\d,]+ parameters", said)
+    assert re.search(r"speed: \d+ images a second", said)
+    assert re.search(r"time: \d+\.\d minutes for 64 images seen", said)
+    assert "latent_dim: 5" in said
+    assert not out.exists()
+
+
+def test_a_training_that_used_up_its_minutes_has_done_what_it_should(
+    tmp_path: Path, folder: Path
+) -> None:
+    command = ["train", "vae", "--data", str(folder), "--out", str(tmp_path / "run")]
+    assert main([*command, *TINY, "--images", "1000000", "--minutes", "0.005"]) == 0
+    assert 0 < Run.open(tmp_path / "run").images_seen < 1_000_000
+
+
+def test_a_finished_training_leaves_a_film_of_its_samples(
+    tmp_path: Path, runs: dict[str, Path]
+) -> None:
+    with Image.open(runs["gan"] / "timelapse.webp") as film:
+        with Image.open(Run.open(runs["gan"]).samples()[0]) as sheet:
+            assert film.size == sheet.size
+    shutil.copytree(runs["gan"], tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    for number, colour in enumerate(("red", "green", "blue")):
+        Image.new("RGB", (20, 10), colour).save(run.path / f"samples/{number:09d}.png")
+    (run.path / "samples/000000064.png").unlink()
+    write_timelapse(run)
+    with Image.open(run.path / "timelapse.webp") as film:
+        assert film.n_frames == 3
+        film.seek(2)
+        assert film.convert("RGB").getpixel((5, 5))[2] > 200
+
+
+def test_another_precision_is_another_training(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "vae", "--data", str(folder), "--out", str(tmp_path / "run")]
+    assert main([*command, *TINY, "--precision", "float32"]) == 0
+    line = complaint([*command, *TINY, "--precision", "bfloat16", "--resume"], capsys)
+    assert "precision was float32, now bfloat16" in line
+
+
+def test_without_tensorboard_the_flag_says_how_to_get_it(
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    command = ["train", "vae", "--data", str(folder), "--out", str(tmp_path / "run")]
+    assert main([*command, *TINY, "--tensorboard"]) == 2
+    assert "chibi-lab: TensorBoard is not installed" in capsys.readouterr().err

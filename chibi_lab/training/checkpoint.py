@@ -78,6 +78,9 @@ def write_checkpoint(
         path: The file to make.
         tensors: All state, by name.
         progress: What is not a tensor, such as the images seen; anything that JSON holds.
+
+    Raises:
+        ChibiError: If the file cannot be written, for example because the disk is full.
     """
     beside = path.with_name(path.name + ".part")
     metadata = {"format": str(FORMAT), "progress": json.dumps(progress)}
@@ -88,6 +91,8 @@ def write_checkpoint(
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ChibiError(f"cannot write {path}: {error}") from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -110,17 +115,23 @@ def read_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != str(FORMAT):
-                found = metadata.get("format", "none")
-                raise ChibiError(f"{path} has checkpoint format {found}, not {FORMAT}")
+            _check_format(path, metadata.get("format", "none"))
             tensors = {
                 key: file.get_tensor(key)
                 for key in file.keys()
                 if key.startswith(prefixes)
             }
+        progress = json.loads(metadata["progress"])
     except (SafetensorError, OSError) as error:
-        raise ChibiError(f"{path} is not a whole checkpoint: {error}") from error
-    return tensors, json.loads(metadata["progress"])
+        pickled = (
+            ": it is a pickle, which may run any program" if _is_pickle(path) else ""
+        )
+        raise ChibiError(
+            f"{path} is not a whole checkpoint{pickled or f': {error}'}"
+        ) from error
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ChibiError(f"{path} does not say how far its training was") from error
+    return tensors, progress
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -136,3 +147,26 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     return {
         k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
     }
+
+
+def _check_format(path: Path, found: str) -> None:
+    if found == str(FORMAT):
+        return
+    newer = found.isdecimal() and int(found) > FORMAT
+    advice = ": it was written by a newer chibi-lab, update this one" if newer else ""
+    raise ChibiError(f"{path} has checkpoint format {found}, not {FORMAT}{advice}")
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as pickles and PyTorch's own files (zip archives of them) do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (
+                b"PK",
+                b"\x80\x02",
+                b"\x80\x03",
+                b"\x80\x04",
+                b"\x80\x05",
+            )
+    except OSError:
+        return False

@@ -25,6 +25,8 @@ class TrainingConfig:
     """Side of the images, 32, 64 or 128 pixels."""
     images: int = 200_000
     """Length of the training in images seen."""
+    minutes: float | None = None
+    """Longest time to train, in minutes; without it only --images counts."""
     seed: int = 0
     """Seed of everything random (first weights, order of the images, latents)."""
     batch: int = 32
@@ -33,12 +35,16 @@ class TrainingConfig:
     """Width of the networks at half the full resolution."""
     latent_dim: int = 100
     """Dimensions of the latent."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Numbers of the forward passes; auto is bfloat16 where the processor multiplies it fast."""
     log_every: int = 2_000
     """Images seen between two rows of stats.jsonl."""
     sample_every: int = 10_000
     """Images seen between two sample grids."""
     checkpoint_every: int = 50_000
     """Images seen between two checkpoints."""
+    tensorboard: bool = False
+    """Also write the rows of stats.jsonl for TensorBoard, which has to be installed."""
 
     def __post_init__(self) -> None:
         """Refuse values that no training can run with.
@@ -60,6 +66,18 @@ class TrainingConfig:
             "checkpoint_every",
             self.checkpoint_every,
             "at least 1",
+        )
+        _require(
+            self.minutes is None or self.minutes > 0,
+            "minutes",
+            self.minutes,
+            "above 0",
+        )
+        _require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            "precision",
+            self.precision,
+            "auto, float32 or bfloat16",
         )
         _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
         _require(

@@ -106,11 +106,11 @@ def train_gan(
     ) as loop:
         for real in loop:
             z = torch.randn(config.batch, config.latent_dim, generator=noise)
-            with mixed_precision():
+            with mixed_precision(config.precision):
                 fake = generator(z)
 
             # Discriminator: answer 1 for real images and 0 for generated ones.
-            with mixed_precision():
+            with mixed_precision(config.precision):
                 real_logits = discriminator(shown(real)).float()
                 fake_logits = discriminator(shown(fake.detach())).float()
             loss_d = discriminator_loss(real_logits, fake_logits)
@@ -120,7 +120,7 @@ def train_gan(
 
             # Generator: make the discriminator answer 1 for what it draws.
             discriminator.requires_grad_(False)
-            with mixed_precision():
+            with mixed_precision(config.precision):
                 answer = discriminator(shown(fake)).float()
             loss_g = generator_loss(answer)
             optimizer_g.zero_grad()

@@ -9,10 +9,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.utils import save_image
 from tqdm.auto import tqdm
@@ -32,6 +35,7 @@ from chibi_lab.training.run import Run, write_text
 KEPT_CHECKPOINTS = 2
 SAMPLE_COUNT = 32  # latents of the fixed grid
 SAMPLE_SEED = 0
+FRAME_MS, LAST_FRAME_MS = 250, 2_000  # of the time-lapse, in milliseconds
 
 
 class TrainingDivergedError(ChibiError):
@@ -44,13 +48,17 @@ def has_bf16() -> bool:
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def mixed_precision() -> torch.autocast:
-    """Autocast to bfloat16 where the processor has it in hardware; elsewhere nothing changes.
+def mixed_precision(precision: str = "auto") -> torch.autocast:
+    """Autocast to bfloat16, by default where the processor has it in hardware.
+
+    Args:
+        precision: As in :attr:`TrainingConfig.precision`.
 
     Returns:
         A context for the forward passes. Losses are computed outside of it, in float32.
     """
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())
+    wanted = has_bf16() if precision == "auto" else precision == "bfloat16"
+    return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
 
 
 def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
@@ -68,6 +76,39 @@ def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
         return build().to(memory_format=torch.channels_last)
 
 
+def write_timelapse(run: Run) -> None:
+    """Put a run's sample grids together to a film, ``timelapse.webp``.
+
+    Args:
+        run: A run with at least one sample grid.
+    """
+    grids = []
+    for path in run.samples():
+        with Image.open(path) as grid:
+            grids.append(grid.convert("RGB"))
+    beside = run.path / "timelapse.webp.part"
+    lengths = [FRAME_MS] * (len(grids) - 1) + [LAST_FRAME_MS]
+    grids[0].save(
+        beside, "WEBP", save_all=True, append_images=grids[1:], duration=lengths, loop=0
+    )
+    beside.replace(run.path / "timelapse.webp")
+
+
+def open_board(folder: Path) -> Any:
+    """A writer for TensorBoard, which is no dependency of this package.
+
+    Raises:
+        ChibiError: If TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ChibiError(
+            "TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out"
+        ) from error
+    return SummaryWriter(folder / "tensorboard")
+
+
 class Loop(AbstractContextManager):
     """Runs the steps of a training and keeps its run folder.
 
@@ -82,6 +123,8 @@ class Loop(AbstractContextManager):
         draw: Draws the sample grid with the current weights.
         resume: Whether to go on from the newest checkpoint, if there is one.
         progress: Whether to show a progress bar.
+        judged_by: The logged figure whose lowest mean makes the best checkpoint, which is kept
+            beside the newest ones. None where no loss tells how good a model is, as in a GAN.
 
     Attributes:
         images_seen: Training images that went through the step so far.
@@ -99,6 +142,7 @@ class Loop(AbstractContextManager):
         *,
         resume: bool,
         progress: bool,
+        judged_by: str | None = None,
     ) -> None:
         self.run, self.loader, self.parts, self.draw = run, loader, parts, draw
         self.images_seen = 0
@@ -106,11 +150,19 @@ class Loop(AbstractContextManager):
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._stopped = False
-        if resume and run.checkpoints():
-            self._restore()
+        # The mean since the last checkpoint of the figure that says which checkpoint is best.
+        self._judged_by, self._judged = judged_by, (0.0, 0)
+        self._best: dict[str, float] | None = None
+        try:
+            if resume:
+                self._restore()
+        except BaseException:
+            run.release()
+            raise
         self._logged, self._logged_seconds = self.images_seen, self._seconds
         self._saved = self.images_seen
         self._show_progress = progress
+        self._board = open_board(run.path) if run.config.tensorboard else None
 
     def __enter__(self) -> "Loop":
         """Take over Ctrl-C and start the clock."""
@@ -139,7 +191,12 @@ class Loop(AbstractContextManager):
                 self._flush()
                 self._sample()
                 self._save()
+                with self._writing("timelapse.webp"):
+                    write_timelapse(self.run)
         finally:
+            if self._board is not None:
+                self._board.close()
+            self.run.release()
             self._bar.close()
             if self._previous_handler is not None:
                 signal.signal(signal.SIGINT, self._previous_handler)
@@ -153,7 +210,9 @@ class Loop(AbstractContextManager):
         config = self.run.config
         if self.images_seen == 0:
             self._sample()
-        while self.images_seen < config.images and not self._stopped:
+        while (
+            self.images_seen < config.images and not self._stopped and self._in_time()
+        ):
             before = self.images_seen
             yield next(self.loader).contiguous(memory_format=torch.channels_last)
             self.images_seen += config.batch
@@ -176,6 +235,10 @@ class Loop(AbstractContextManager):
             self._sums[name] = self._sums.get(name, 0) + value.detach().double()
         self._steps += 1
 
+    def _in_time(self) -> bool:
+        minutes = self.run.config.minutes
+        return minutes is None or time.perf_counter() - self._started < 60 * minutes
+
     def _passed(self, before: int, every: int) -> bool:
         return before // every != self.images_seen // every
 
@@ -190,10 +253,14 @@ class Loop(AbstractContextManager):
         means = {
             name: (total / self._steps).item() for name, total in self._sums.items()
         }
-        self._sums, self._steps = {}, 0
+        count, self._sums, self._steps = self._steps, {}, 0
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
             self._diverged(f"{broken[0]} is {means[broken[0]]}")
+        self._check_finite(self._tensors())  # what a gradient that is not finite leaves
+        if self._judged_by is not None:
+            total, steps = self._judged
+            self._judged = total + means[self._judged_by] * count, steps + count
         self._seconds = time.perf_counter() - self._started
         speed = (self.images_seen - self._logged) / (
             self._seconds - self._logged_seconds
@@ -201,8 +268,14 @@ class Loop(AbstractContextManager):
         row = {"images_seen": self.images_seen, "seconds": round(self._seconds, 3)}
         row |= {"images_per_second": round(speed, 1)}
         row |= {name: float(f"{mean:.6g}") for name, mean in means.items()}
-        with (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file:
+        with (
+            self._writing("stats.jsonl"),
+            (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, mean in means.items():
+                self._board.add_scalar(name, mean, self.images_seen)
         self._bar.set_postfix(
             {name: f"{mean:.3g}" for name, mean in means.items()}, refresh=False
         )
@@ -212,50 +285,83 @@ class Loop(AbstractContextManager):
         path = self.run.path / "samples" / f"{self.images_seen:09d}.png"
         beside = path.with_suffix(".part")
         images = (self.draw() + 1) / 2
-        save_image(images, beside, format="png", nrow=8, pad_value=1.0)
-        beside.replace(path)
+        with self._writing(f"samples/{path.name}"):
+            save_image(images, beside, format="png", nrow=8, pad_value=1.0)
+            beside.replace(path)
 
-    def _save(self) -> None:
-        tensors = {
+    def _tensors(self) -> dict[str, Tensor]:
+        """All state, by name."""
+        return {
             f"{name}.{key}": value
             for name, part in self.parts.items()
             for key, value in tensors_of(part).items()
         }
+
+    def _check_finite(self, tensors: Mapping[str, Tensor]) -> None:
         for key, value in tensors.items():
             if not value.isfinite().all():
                 self._diverged(f"{key} is not finite")
+
+    def _save(self) -> None:
+        tensors = self._tensors()
+        self._check_finite(tensors)
+        if self._judged[1]:
+            figure = self._judged[0] / self._judged[1]
+            self._judged = (0.0, 0)
+            if self._best is None or figure < self._best["figure"]:
+                self._best = {"images_seen": self.images_seen, "figure": figure}
         progress = {
             "images_seen": self.images_seen,
             "seconds": self._seconds,
             "loader": self.loader.state_dict(),
+            "best": self._best,
         }
         path = self.run.path / "checkpoints" / f"{self.images_seen:09d}.safetensors"
-        write_checkpoint(path, tensors, progress)
+        try:
+            write_checkpoint(path, tensors, progress)
+        except ChibiError as error:
+            raise ChibiError(f"{error}; {self._last_good()}") from error
         self._saved = self.images_seen
+        best = self._best and int(self._best["images_seen"])
         for old in self.run.checkpoints()[:-KEPT_CHECKPOINTS]:
-            old.unlink()
+            if int(old.stem) != best:
+                old.unlink()
 
     def _restore(self) -> None:
-        tensors, progress = read_checkpoint(self.run.latest())
-        for name, part in self.parts.items():
-            restore(part, with_prefix(tensors, f"{name}."))
-        self.loader.load_state_dict(progress["loader"])
-        self.images_seen, self._seconds = progress["images_seen"], progress["seconds"]
+        if self.run.checkpoints():
+            tensors, progress = read_checkpoint(self.run.latest())
+            for name, part in self.parts.items():
+                restore(part, with_prefix(tensors, f"{name}."))
+            self.loader.load_state_dict(progress["loader"])
+            self.images_seen = progress["images_seen"]
+            self._seconds = progress["seconds"]
+            self._best = progress.get("best")
         # Rows written after the checkpoint tell of steps that will be taken again.
         rows = [
             row for row in self.run.stats() if row["images_seen"] <= self.images_seen
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_text(self.run.path / "stats.jsonl", text)
+        with self._writing("stats.jsonl"):
+            write_text(self.run.path / "stats.jsonl", text)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        """Say in one line what could not be written, and what is still good."""
+        try:
+            yield
+        except OSError as error:
+            raise ChibiError(
+                f"cannot write {self.run.path / name}: {error.strerror}; {self._last_good()}"
+            ) from error
+
+    def _last_good(self) -> str:
+        checkpoints = self.run.checkpoints()
+        if not checkpoints:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint is {checkpoints[-1]}"
 
     def _diverged(self, what: str) -> None:
-        checkpoints = self.run.checkpoints()
-        good = (
-            f"the last good checkpoint is {checkpoints[-1]}"
-            if checkpoints
-            else "no checkpoint"
-        )
         raise TrainingDivergedError(
             f"training stopped: {what} between {self._logged:,} and {self.images_seen:,} images "
-            f"seen; {good}"
+            f"seen; {self._last_good()}"
         )

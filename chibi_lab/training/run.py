@@ -5,7 +5,7 @@ import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from chibi_lab.models import Decoder, Encoder, Generator
 from chibi_lab.training.checkpoint import read_checkpoint, with_prefix, write_checkpoint
 from chibi_lab.training.config import GANConfig, VAEConfig, config_from_json
 
+LOCK = ".lock"  # held by the training that writes
 CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
 # What it takes to draw: the averaged generator, or both halves of the VAE.
 INFERENCE = {"gan": ("ema.",), "vae": ("encoder.", "decoder.")}
@@ -26,7 +27,8 @@ class Run:
     The folder holds ``config.json``, ``data.json`` (where the images come from, and which pictures
     were left out), ``stats.jsonl`` (a row for each stretch of images seen),
     ``checkpoints/`` (safetensors, named by images seen) and ``samples/`` (PNG grids of the same
-    latents, named alike). A file appears whole or not at all.
+    latents, named alike). A training that came to its end adds ``timelapse.webp``, the grids as a
+    film. A file appears whole or not at all.
 
     Attributes:
         path: The folder.
@@ -36,6 +38,7 @@ class Run:
     def __init__(self, path: Path | str, config: GANConfig | VAEConfig) -> None:
         self.path = Path(path)
         self.config = config
+        self._lock: IO[str] | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -53,16 +56,7 @@ class Run:
         file = Path(path) / "config.json"
         if not file.is_file():
             raise ChibiError(f"{path} is not a run: it holds no config.json")
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-            return cls(path, config_from_json(values))
-        except (
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            raise ChibiError(f"{file} cannot be read as a config: {error}") from error
+        return cls(path, read_config(file))
 
     @classmethod
     def plan(
@@ -89,9 +83,7 @@ class Run:
                     f"{path} holds a run already: resume it, or choose another folder"
                 )
             run._check_same_config(cls.open(path).config)
-        elif run.path.exists() and not (
-            run.path.is_dir() and not any(run.path.iterdir())
-        ):
+        elif run.path.exists() and not (run.path.is_dir() and run._is_empty()):
             raise ChibiError(
                 f"{path} exists and is not a run: choose a new or an empty folder"
             )
@@ -104,20 +96,53 @@ class Run:
             manifest: What is known of the images, kept as ``data.json``.
 
         Raises:
-            ChibiError: If the folder cannot be written.
+            ChibiError: If the folder cannot be written, or another training writes to it.
         """
         try:
-            for folder in ("checkpoints", "samples"):
-                (self.path / folder).mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._hold()
+            # The config first: with it the folder is a run, that can be resumed.
+            config = json.dumps(self.config.to_json(), indent=2) + "\n"
+            write_text(self.path / "config.json", config)
             write_text(self.path / "data.json", json.dumps(manifest, indent=2) + "\n")
-            write_text(
-                self.path / "config.json",
-                json.dumps(self.config.to_json(), indent=2) + "\n",
-            )
+            for folder in ("checkpoints", "samples"):
+                (self.path / folder).mkdir(exist_ok=True)
+                for unfinished in (self.path / folder).glob("*.part"):
+                    unfinished.unlink()
         except OSError as error:
             raise ChibiError(
                 f"cannot write the run {self.path}: {error.strerror}"
             ) from error
+
+    def release(self) -> None:
+        """Let other trainings write to the folder again."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _hold(self) -> None:
+        """Keep other trainings out, until :meth:`release` or the end of the process."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        lock = (self.path / LOCK).open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ChibiError(
+                f"another training is writing to {self.path}: wait for it, or choose another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        self._lock = lock
+
+    def _is_empty(self) -> bool:
+        """Whether the folder holds nothing but what a killed training began."""
+        return all(
+            path.name == LOCK or path.suffix == ".part" for path in self.path.iterdir()
+        )
 
     def _check_same_config(self, before: GANConfig | VAEConfig) -> None:
         now = self.config
@@ -125,7 +150,9 @@ class Run:
             raise ChibiError(
                 f"{self.path} is a run of a {before.kind}, not of a {now.kind}"
             )
-        free = {"images", "log_every", "sample_every", "checkpoint_every"}
+        free = {
+            "images", "minutes", "log_every", "sample_every", "checkpoint_every", "tensorboard",
+        }  # fmt: skip
         changed = [
             f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"
             for field in fields(before)
@@ -142,9 +169,9 @@ class Run:
         file = self.path / "stats.jsonl"
         if not file.exists():
             return []
-        return [
-            json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
-        ]
+        # What follows the last line's end was cut off while it was written.
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints, oldest first."""
@@ -170,6 +197,31 @@ class Run:
         """Images seen up to the newest checkpoint; 0 before the first."""
         checkpoints = self.checkpoints()
         return int(checkpoints[-1].stem) if checkpoints else 0
+
+
+def read_config(file: Path) -> GANConfig | VAEConfig:
+    """Read the ``config.json`` of a run.
+
+    Args:
+        file: Its path.
+
+    Returns:
+        The config, checked.
+
+    Raises:
+        ChibiError: If it cannot be read, or is no config.
+    """
+    try:
+        return config_from_json(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ChibiError(f"{file} cannot be read: {error.strerror}") from error
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise ChibiError(f"{file} cannot be read as a config: {error}") from error
 
 
 def load_generator(run: Run) -> Generator:

@@ -82,13 +82,14 @@ def train_vae(
         lambda: draw(decoder, grid),
         resume=resume,
         progress=progress,
+        judged_by="loss",
     ) as loop:
         for images_in in loop:
-            with mixed_precision():
+            with mixed_precision(config.precision):
                 mu, logvar = encoder(images_in)
             mu, logvar = mu.float(), logvar.float()
             z = reparametrise(mu, logvar, noise)
-            with mixed_precision():
+            with mixed_precision(config.precision):
                 reconstruction = decoder(z)
 
             error = squared_error(reconstruction.float(), images_in)
