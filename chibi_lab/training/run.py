@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
+import weakref
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from chibi_lab.models import Decoder, Encoder, Generator
 from chibi_lab.training.checkpoint import read_checkpoint, with_prefix, write_checkpoint
 from chibi_lab.training.config import GANConfig, VAEConfig, config_from_json
 
-LOCK = ".lock"  # held by the training that writes
 CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
 # What it takes to draw: the averaged generator, or both halves of the VAE.
 INFERENCE = {"gan": ("ema.",), "vae": ("encoder.", "decoder.")}
@@ -38,7 +38,7 @@ class Run:
     def __init__(self, path: Path | str, config: GANConfig | VAEConfig) -> None:
         self.path = Path(path)
         self.config = config
-        self._lock: IO[str] | None = None
+        self._unlock: weakref.finalize | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -116,9 +116,9 @@ class Run:
 
     def release(self) -> None:
         """Let other trainings write to the folder again."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._unlock is not None:
+            self._unlock()
+            self._unlock = None
 
     def _hold(self) -> None:
         """Keep other trainings out, until :meth:`release` or the end of the process."""
@@ -126,23 +126,22 @@ class Run:
             import fcntl
         except ImportError:  # Windows
             return
-        lock = (self.path / LOCK).open("a")
+        folder = os.open(self.path, os.O_RDONLY)
+        unlock = weakref.finalize(self, os.close, folder)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            unlock()
             raise ChibiError(
                 f"another training is writing to {self.path}: wait for it, or choose another folder"
             ) from None
         except OSError:  # a file system without locks
             pass
-        self._lock = lock
+        self._unlock = unlock
 
     def _is_empty(self) -> bool:
         """Whether the folder holds nothing but what a killed training began."""
-        return all(
-            path.name == LOCK or path.suffix == ".part" for path in self.path.iterdir()
-        )
+        return all(path.suffix == ".part" for path in self.path.iterdir())
 
     def _check_same_config(self, before: GANConfig | VAEConfig) -> None:
         now = self.config
