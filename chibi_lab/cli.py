@@ -17,7 +17,13 @@ import tyro
 from PIL import Image
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
-from chibi_lab.data import ImageSet, load_avatars, open_images, split_seeds
+from chibi_lab.data import (
+    ImageSet,
+    load_avatars,
+    open_training,
+    split_seeds,
+    write_shards,
+)
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import compare
 from chibi_lab.studio import grid
@@ -53,9 +59,14 @@ class Render:
     """Colours: pastel, or original for the style's own."""
     out: Path | None = None
     """A new or empty folder for PNG files and a table of their attributes."""
+    shards: bool = False
+    """Write archives of 1,000 avatars into --out instead, for data larger than memory."""
 
     def run(self) -> None:
         """Do it."""
+        if self.shards:
+            self._write_shards()
+            return
         if self.out is not None and self.out.exists():
             if not self.out.is_dir() or any(self.out.iterdir()):
                 raise ChibiError(
@@ -67,6 +78,16 @@ class Render:
         if self.out is not None:
             _write_pictures(images, seeds, self.out)
             print(f"written to {self.out}")
+
+    def _write_shards(self) -> None:
+        if self.out is None:
+            raise ChibiError("--shards needs a folder to write to: --out FOLDER")
+        seeds = split_seeds(self.split, self.count)
+        shards = write_shards(self.data, seeds, self.size, self.palette, self.out)
+        print(
+            f"{len(shards):,} avatars of {self.size} pixels in {len(shards.files)} archives. "
+            f"{shards.manifest['credit']}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,9 +255,7 @@ def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
         return
     # Say what is wrong before an hour of rendering, not after.
     Run.plan(out, config, command.resume)
-    images = open_images(
-        config.data, config.size, count=config.count, palette=config.palette
-    )
+    images = open_training(config.data, config.size, config.count, config.palette)
     for skipped in images.manifest.get("skipped", []):
         print(f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr)
     run = loop(config, out, images=images, resume=command.resume)
@@ -250,11 +269,8 @@ def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
     for name, value in config.to_json().items():
         print(f"{name:>17}: {value}")
     few = max(config.batch, REHEARSED_IMAGES)
-    images = open_images(
-        config.data,
-        config.size,
-        count=min(config.count, few),
-        palette=config.palette,
+    images = open_training(
+        config.data, config.size, min(config.count, few), config.palette
     )
     steps = REHEARSED_STEPS * config.batch
     short = replace(

@@ -141,6 +141,28 @@ def load_avatars(
     return drawn
 
 
+def describe(style: str, palette: str) -> dict[str, Any]:
+    """Whose pictures avatars are, and what their attributes mean, as JSON.
+
+    Raises:
+        ChibiError: If style or palette is unknown.
+    """
+    info = style_info(style)
+    changed = palette_colors(style, palette)
+    recoloured = f" Colours changed ({palette} palette)." if changed else ""
+    return {
+        "title": info.title,
+        "author": info.author,
+        "author_url": info.author_url,
+        "licence": info.licence,
+        "licence_url": info.licence_url,
+        "source_url": info.source_url,
+        "credit": info.credit + recoloured,
+        "schema": attribute_schema(style, palette).to_json(),
+        "created_by": f"chibi_lab {__version__}",
+    }
+
+
 def _recipe(style: str, size: int, seeds: range, palette: str) -> dict[str, Any]:
     """Everything that decides the bytes of a data set, as JSON."""
     return {
@@ -263,24 +285,11 @@ def _draw_folder(
 
 
 def _manifest(folder: Path, recipe: dict[str, Any], seeds: range) -> dict[str, Any]:
-    info = style_info(recipe["style"])
-    palette = recipe["palette"]
-    recoloured = (
-        f" Colours changed ({palette['name']} palette)." if palette["colors"] else ""
-    )
     return {
         **recipe,
         "count": len(seeds),
-        "title": info.title,
-        "author": info.author,
-        "author_url": info.author_url,
-        "licence": info.licence,
-        "licence_url": info.licence_url,
-        "source_url": info.source_url,
-        "credit": info.credit + recoloured,
-        "schema": attribute_schema(recipe["style"], palette["name"]).to_json(),
+        **describe(recipe["style"], recipe["palette"]["name"]),
         "sha256": {name: _sha256(folder / name) for name in _ARRAYS},
-        "created_by": f"chibi_lab {__version__}",
     }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from chibi_lab.data.cache import load_avatars, split_seeds
 from chibi_lab.data.folder import read_folder, split_folder
-from chibi_lab.data.images import ImageSet
+from chibi_lab.data.images import BatchLoader, ImageSet
+from chibi_lab.data.shards import INDEX, ShardLoader, ShardSet, open_shards
 from chibi_lab.data.styles import style_names
 from chibi_lab.errors import ChibiError
 
@@ -24,12 +25,12 @@ def open_images(
     """Open one split of a data set. No seed and no picture is in two splits.
 
     Args:
-        data: A style of DiceBear, such as "adventurer", or a folder. A style comes first; a
-            folder of the same name is "./adventurer".
+        data: A style of DiceBear, such as "adventurer", or a folder of pictures or of shards. A
+            style comes first; a folder of the same name is "./adventurer".
         size: Height and width in pixels.
         split: "train", "validation" or "test".
-        count: How many avatars. Of a folder every picture is used: 90% to train, 5% and 5% to
-            validate and to test.
+        count: How many avatars, or images of shards at most. Of a folder every picture is used:
+            90% to train, 5% and 5% to validate and to test.
         seed: How a folder is split; avatars have their own seeds.
         palette: Colours of avatars: "pastel" or "original".
         progress: Show a progress bar where it takes long.
@@ -52,5 +53,52 @@ def open_images(
             else "a style is, say, adventurer"
         )
         raise ChibiError(f"there is no style and no folder {str(data)!r}; {hint}")
+    if is_sharded(data):
+        return _open_shards(data, size, split).load(count)
     images, _ = read_folder(data, size, progress=progress)
     return split_folder(images, seed=seed)[split]
+
+
+def open_training(
+    data: str | Path, size: int, count: int, palette: str
+) -> ImageSet | ShardSet:
+    """The training images of a data set; shards stay on disk, whatever `count` says.
+
+    Args:
+        data: A style of DiceBear, a folder of pictures, or one of shards.
+        size: Height and width in pixels.
+        count: How many avatars to draw.
+        palette: Colours of avatars: "pastel" or "original".
+
+    Raises:
+        ChibiError: As :func:`open_images`.
+    """
+    if str(data) not in style_names() and is_sharded(data):
+        return _open_shards(data, size, "train")
+    return open_images(data, size, count=count, palette=palette)
+
+
+def open_loader(
+    images: ImageSet | ShardSet, batch: int, seed: int
+) -> BatchLoader | ShardLoader:
+    """Batches of what :func:`open_training` gave, in an order that depends on the seed alone.
+
+    Raises:
+        ChibiError: If the images do not fill one batch.
+    """
+    kind = ShardLoader if isinstance(images, ShardSet) else BatchLoader
+    return kind(images, batch, seed)
+
+
+def is_sharded(data: str | Path) -> bool:
+    """Whether a folder holds shards."""
+    return (Path(data).expanduser() / INDEX).is_file()
+
+
+def _open_shards(data: str | Path, size: int, split: str) -> ShardSet:
+    shards = open_shards(Path(data).expanduser(), split)
+    if shards.size != size:
+        raise ChibiError(
+            f"{data} holds images of {shards.size} pixels: ask for that size, or render others"
+        )
+    return shards

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, optim
 from torch.optim.swa_utils import AveragedModel
 
-from chibi_lab.data import BatchLoader, ImageSet, open_images
+from chibi_lab.data import ImageSet, ShardSet, open_loader, open_training
 from chibi_lab.losses import (
     discriminator_loss,
     minimax_generator_loss,
@@ -30,7 +30,7 @@ def train_gan(
     config: GANConfig,
     out: Path | str,
     *,
-    images: ImageSet | None = None,
+    images: ImageSet | ShardSet | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:
@@ -56,10 +56,8 @@ def train_gan(
     """
     run = Run.plan(out, config, resume)
     if images is None:
-        images = open_images(
-            config.data, config.size, count=config.count, palette=config.palette
-        )
-    loader = BatchLoader(images, config.batch, config.seed)
+        images = open_training(config.data, config.size, config.count, config.palette)
+    loader = open_loader(images, config.batch, config.seed)
     run.create(images.manifest)
 
     generator = seeded(

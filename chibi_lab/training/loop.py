@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.utils import save_image
 from tqdm.auto import tqdm
 
-from chibi_lab.data import BatchLoader
+from chibi_lab.data import BatchLoader, ShardLoader
 from chibi_lab.errors import ChibiError
 from chibi_lab.training.checkpoint import (
     Part,
@@ -136,7 +136,7 @@ class Loop(AbstractContextManager):
     def __init__(
         self,
         run: Run,
-        loader: BatchLoader,
+        loader: BatchLoader | ShardLoader,
         parts: Mapping[str, Part],
         draw: Callable[[], Tensor],
         *,

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import optim
 
-from chibi_lab.data import BatchLoader, ImageSet, open_images
+from chibi_lab.data import ImageSet, ShardSet, open_loader, open_training
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
@@ -23,7 +23,7 @@ def train_vae(
     config: VAEConfig,
     out: Path | str,
     *,
-    images: ImageSet | None = None,
+    images: ImageSet | ShardSet | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:
@@ -47,10 +47,8 @@ def train_vae(
     """
     run = Run.plan(out, config, resume)
     if images is None:
-        images = open_images(
-            config.data, config.size, count=config.count, palette=config.palette
-        )
-    loader = BatchLoader(images, config.batch, config.seed)
+        images = open_training(config.data, config.size, config.count, config.palette)
+    loader = open_loader(images, config.batch, config.seed)
     run.create(images.manifest)
 
     encoder = seeded(
