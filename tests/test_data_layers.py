@@ -51,8 +51,8 @@ def test_every_part_of_the_books_style_looks_as_if_drawn(palette: str) -> None:
     composed, drawn = composed_and_drawn("adventurer", seeds, 64, palette)
     assert np.abs(composed - drawn).max() <= 2
     assert np.abs(composed - drawn).mean() < 0.1
-    composer = layers._composer("adventurer", palette, 64)
-    assert all(composer.compose(seed)[0] is not None for seed in seeds)
+    # And none was drawn as a whole, which would be no test.
+    assert np.any(composed != drawn, axis=(1, 2, 3)).mean() > 0.9
 
 
 @pytest.mark.parametrize("size", [32, 128])

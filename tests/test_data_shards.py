@@ -181,7 +181,16 @@ def test_from_the_command_line(
     render = ["render", "--size", "32", "--count", "60", "--shards"]
     assert main([*render, "--out", str(out)]) == 0
     assert "60 avatars of 32 pixels in 6 archives" in capsys.readouterr().out
-    run = ["--out", str(tmp_path / "run"), "--images", "64", "--channels", "4"]
+    run = [
+        "--out",
+        str(tmp_path / "run"),
+        "--images",
+        "64",
+        "--channels",
+        "4",
+        "--batch",
+        "8",
+    ]
     assert main(["train", "vae", "--data", str(out), "--size", "32", *run]) == 0
     assert Run.open(tmp_path / "run").images_seen == 64
     assert main(render) == 2

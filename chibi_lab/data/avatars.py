@@ -86,8 +86,7 @@ def render_avatar(
     """
     check_size(size)
     svg, attributes = avatar_svg(style, seed, palette)
-    factor = oversampling(size)
-    return np.asarray(rasterise(svg, size * factor).reduce(factor)), attributes
+    return rasterise(svg, size, oversampling(size)), attributes
 
 
 def oversampling(size: int) -> int:
@@ -268,20 +267,20 @@ def _has_letters(style: str) -> bool:
     return '"type": "variable"' in json.dumps(definition(style)["components"])
 
 
-def rasterise(svg: str, size: int) -> Image.Image:
-    """SVG to pixels: RGB, size × size."""
+def rasterise(svg: str, size: int, factor: int) -> np.ndarray:
+    """SVG to pixels, drawn larger and averaged down: uint8 (size, size, 3)."""
     # The fonts of the machine would make the same seed look different elsewhere; a style made of
     # letters gets one font that always comes with matplotlib.
     fonts = [_font_file()] if "<text" in svg else None
     png = resvg_py.svg_to_bytes(
         svg_string=svg,
-        width=size,
-        height=size,
+        width=size * factor,
+        height=size * factor,
         background="#ffffff",
         skip_system_fonts=True,
         font_files=fonts,
     )
-    return Image.open(io.BytesIO(png)).convert("RGB")
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB").reduce(factor))
 
 
 @lru_cache

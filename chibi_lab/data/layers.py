@@ -81,12 +81,11 @@ def render_avatars(
     images = np.empty((len(seeds), size, size, 3), dtype=np.uint8)
     rows = np.empty((len(seeds), len(schema)), dtype=np.int64)
     for i, seed in enumerate(seeds):
-        image = None
         if compose:
-            image, attributes = _composer(style, palette, size).compose(seed)
-        if image is None:
-            image, attributes = render_avatar(style, seed, size, palette)
-        images[i], rows[i] = image, schema.encode(attributes)
+            images[i], attributes = _composer(style, palette, size).compose(seed)
+        else:
+            images[i], attributes = render_avatar(style, seed, size, palette)
+        rows[i] = schema.encode(attributes)
     return images, rows
 
 
@@ -169,22 +168,22 @@ class _Composer:
         )
         self._layers: dict[tuple[str, ...], _Layer | None] = {}
 
-    def compose(self, seed: int) -> tuple[np.ndarray | None, dict[str, str]]:
+    def compose(self, seed: int) -> tuple[np.ndarray, dict[str, str]]:
         """One avatar and its attributes.
 
         Args:
             seed: Any integer from 0.
 
         Returns:
-            uint8 (size, size, 3), or None where the avatar has to be drawn itself; and the value
-            of every attribute.
+            uint8 (size, size, 3), and the value of every attribute.
         """
         drawn = Avatar(self._drawing, seed_options(self.style, seed)).to_json()
         attributes = attributes_of(drawn["options"], self.style, self.palette)
         try:
-            return self._paint(drawn["svg"], drawn["options"], seed), attributes
+            image = self._paint(drawn["svg"], drawn["options"], seed)
         except _InseparableError:
-            return None, attributes
+            image = rasterise(drawn["svg"], self.size, oversampling(self.size))
+        return image, attributes
 
     def _paint(self, svg: str, options: dict, seed: int) -> np.ndarray:
         if not self._separable:
@@ -232,8 +231,7 @@ class _Composer:
             for group in groups:
                 text = text.replace(self._marks[group], colours.get(group, "#000000"))
             svg = f'{before}<rect width="100%" height="100%" fill="{background}"/>{text}</g></svg>'
-            pixels = np.asarray(rasterise(svg, self.side), np.float32)
-            return pixels.transpose(2, 0, 1)
+            return rasterise(svg, self.side, 1).astype(np.float32).transpose(2, 0, 1)
 
         # A pixel is covered alike in red, green and blue. So a drawing over red, with two of the
         # variable colours green and blue, tells how much of each of the three is seen.

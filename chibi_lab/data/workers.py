@@ -50,7 +50,8 @@ def draw_blocks(
         ChibiError: If a process dies.
     """
     compose = len(seeds) >= COMPOSED_FROM
-    length = max(1, _BLOCK * (4 if compose else 1) // size**2)
+    few = max(1, _BLOCK // size**2)
+    length = 4 * few if compose else few
     parts = [seeds[i : i + length] for i in range(0, len(seeds), length)]
     draw = functools.partial(
         render_avatars,
@@ -60,7 +61,7 @@ def draw_blocks(
         compose=compose,
     )
     # A few parts are drawn sooner than other processes start.
-    workers = min(workers or min(_cores(), 1 + len(parts) // 8), len(parts))
+    workers = min(workers or min(_cores(), 1 + len(seeds) // (8 * few)), len(parts))
     if workers == 1:
         yield from map(draw, parts)
         return
