@@ -93,7 +93,7 @@ def state(run: Run) -> dict[str, torch.Tensor]:
 def test_a_training_killed_again_and_again_ends_as_if_it_had_not_been(
     kind: str, kills: int, tmp_path: Path
 ) -> None:
-    dice, images = random.Random(kind), 2_000
+    dice, images = random.Random(kind), 1_200
     out, seen, inside = tmp_path / "killed", 0, 0
     for turn in range(kills):
         child = start(kind, out, images)
@@ -101,7 +101,7 @@ def test_a_training_killed_again_and_again_ends_as_if_it_had_not_been(
             wait_for_a_file_in_the_making(out, child)
             inside += 1
         else:
-            time.sleep(dice.uniform(0, 0.6))
+            time.sleep(dice.uniform(0, 0.4))
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         child.join()
