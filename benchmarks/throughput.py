@@ -290,7 +290,7 @@ def main() -> None:
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
-            "cpu": torch.cpu.get_capabilities(),
+            "cpu": dict(torch.cpu.get_capabilities()),
             "torch": torch.__version__,
         },
         "settings": {k: v for k, v in asdict(settings).items() if k != "out"},

@@ -273,12 +273,13 @@ def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
         config.data, config.size, min(config.count, few), config.palette
     )
     steps = REHEARSED_STEPS * config.batch
+    never = 2 * steps + 1  # no sample grid in the steps that are timed
     short = replace(
         config,
         images=2 * steps,
         log_every=steps,
-        sample_every=few,
-        checkpoint_every=few,
+        sample_every=never,
+        checkpoint_every=never,
     )
     with tempfile.TemporaryDirectory() as folder:
         run = loop(short, Path(folder) / "run", images=images, progress=False)

@@ -368,3 +368,16 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(VAEConfig().to_json()))
     with pytest.raises(ChibiError, match="has no checkpoint yet"):
         sample(Run.open(tmp_path), 1)
+
+
+def test_without_a_compiler_a_training_runs_and_says_so(
+    tmp_path: Path,
+    pictures: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("chibi_lab.training.loop.shutil.which", lambda _: None)
+    config = VAEConfig(**TINY, compile=True)
+    run = train_vae(config, tmp_path / "run", images=pictures, progress=False)
+    assert run.images_seen == 64
+    assert capsys.readouterr().out.count("no C++ compiler was found") == 1

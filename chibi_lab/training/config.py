@@ -37,6 +37,8 @@ class TrainingConfig:
     """Dimensions of the latent."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Numbers of the forward passes; auto is bfloat16 where the processor multiplies it fast."""
+    compile: bool = False
+    """Compile the networks first: a minute or two that long trainings win back."""
     log_every: int = 2_000
     """Images seen between two rows of stats.jsonl."""
     sample_every: int = 10_000

@@ -20,6 +20,7 @@ from chibi_lab.training.loop import (
     SAMPLE_COUNT,
     SAMPLE_SEED,
     Loop,
+    compile_networks,
     mixed_precision,
     seeded,
 )
@@ -70,6 +71,8 @@ def train_gan(
     optimizer_g = adam(generator.parameters())
     optimizer_d = adam(discriminator.parameters())
     ema = AveragedModel(generator, multi_avg_fn=ema_average(config), use_buffers=True)
+    if config.compile:
+        compile_networks(generator, discriminator)
     generator_loss = {
         "minimax": minimax_generator_loss,
         "non-saturating": non_saturating_generator_loss,

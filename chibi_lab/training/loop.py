@@ -5,6 +5,8 @@ The two trainings (``gan.py``, ``vae.py``) hold the steps themselves.
 
 import json
 import math
+import os
+import shutil
 import signal
 import threading
 import time
@@ -74,6 +76,20 @@ def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(memory_format=torch.channels_last)
+
+
+def compile_networks(*networks: nn.Module) -> None:
+    """Have networks compiled when they are first used; without a C++ compiler say so in a line.
+
+    Args:
+        networks: They keep their names and their state.
+    """
+    compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
+    if not any(map(shutil.which, compilers)):
+        tqdm.write("no C++ compiler was found: the training goes on without --compile")
+        return
+    for network in networks:
+        network.compile()
 
 
 def write_timelapse(run: Run) -> None:

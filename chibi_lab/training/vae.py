@@ -13,6 +13,7 @@ from chibi_lab.training.loop import (
     SAMPLE_COUNT,
     SAMPLE_SEED,
     Loop,
+    compile_networks,
     mixed_precision,
     seeded,
 )
@@ -64,6 +65,9 @@ def train_vae(
         betas=config.betas,
         fused=True,
     )
+
+    if config.compile:
+        compile_networks(encoder, decoder)
 
     noise = torch.Generator().manual_seed(config.seed)
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
