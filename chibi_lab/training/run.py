@@ -107,8 +107,10 @@ class Run:
             write_text(self.path / "data.json", json.dumps(manifest, indent=2) + "\n")
             for folder in ("checkpoints", "samples"):
                 (self.path / folder).mkdir(exist_ok=True)
-                for unfinished in (self.path / folder).glob("*.part"):
-                    unfinished.unlink()
+                # What a killed training left: ours, and what safetensors calls it meanwhile.
+                for pattern in ("*.part", ".tmp*"):
+                    for unfinished in (self.path / folder).glob(pattern):
+                        unfinished.unlink()
         except OSError as error:
             raise ChibiError(
                 f"cannot write the run {self.path}: {error.strerror}"
