@@ -1,5 +1,6 @@
 """The book's files fit together: contents, committed outputs, pictures, nothing remote."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -288,3 +289,12 @@ wall"""
         chibi_book.with_short_docstrings(method)
         == '    def f(self) -> None:\n        """One."""\n'
     )
+
+
+def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
+    (file,) = (ROOT / "benchmarks" / "results").glob("candidates-*.json")
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    text = "".join(cell.source for cell in read("09_tools.ipynb").cells)
+    for row in rows:
+        speed, times = row["images_per_second"], row["times_the_usual"]
+        assert f"| {row['way']} | {speed:.0f} | {times:.2f} |" in text
