@@ -7,9 +7,7 @@ that were tried and not taken. All take turns in one process. The figures go to
 `benchmarks/results/`.
 """
 
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import report
 import torch
 import tyro
 from throughput import Benchmark, endless, write_png
@@ -133,21 +132,8 @@ def main() -> None:
         rows.append({"way": way.name, "images_per_second": round(speed, 1)})
         rows[-1]["times_the_usual"] = round(speed / first, 2)
         print(f"{speed:7.1f} images a second, {speed / first:.2f} times  {way.name}")
-    result = {
-        "command": " ".join(["python", "benchmarks/candidates.py", *sys.argv[1:]]),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": os.cpu_count(),
-            "cpu": dict(torch.cpu.get_capabilities()),
-            "torch": torch.__version__,
-        },
-        "settings": {k: v for k, v in asdict(settings).items() if k != "out"},
-        "rows": rows,
-    }
-    settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / f"candidates-{platform.machine()}-{os.cpu_count()}-cores.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {path}")
+    chosen = {k: v for k, v in asdict(settings).items() if k != "out"}
+    report.write("candidates", settings.out, {"settings": chosen, "rows": rows})
 
 
 if __name__ == "__main__":

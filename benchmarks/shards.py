@@ -6,10 +6,7 @@ Each count of avatars is drawn into archives; then a process of its own trains o
 its peak memory. The figures go to `benchmarks/results/`.
 """
 
-import json
 import multiprocessing
-import os
-import platform
 import resource
 import sys
 import tempfile
@@ -18,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import report
 import tyro
 
 from chibi_lab.data import split_seeds, write_shards
@@ -34,7 +32,7 @@ class ShardBenchmark:
     """Side of the images in pixels."""
     images: int = 40_000
     """Images seen by the training."""
-    out: Path = Path(__file__).parent / "results"
+    out: Path = report.RESULTS
     """Folder for the figures."""
 
 
@@ -77,16 +75,7 @@ def main() -> None:
                 }
             )
             print(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
-    result = {
-        "command": " ".join(["python", "benchmarks/shards.py", *sys.argv[1:]]),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "size": settings.size,
-        "rows": rows,
-    }
-    settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / f"shards-{platform.machine()}-{os.cpu_count()}-cores.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {path}")
+    report.write("shards", settings.out, {"size": settings.size, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ and `DataLoader`, plain Adam, every loss read and printed at every step. *Ours* 
 other work on the machine. The figures go to `benchmarks/results/`.
 """
 
-import json
 import multiprocessing
 import os
-import platform
 import resource
 import shutil
 import sys
@@ -25,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import report
 import torch
 import tyro
 from PIL import Image
@@ -60,7 +59,7 @@ class Benchmark:
     """Rounds that count; one before them does not."""
     threads: int = os.cpu_count() or 1
     """Threads of torch."""
-    out: Path = Path(__file__).parent / "results"
+    out: Path = report.RESULTS
     """Folder for the figures."""
 
 
@@ -286,14 +285,7 @@ def main() -> None:
     settings = tyro.cli(Benchmark)
     torch.set_num_threads(settings.threads)
     result: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]]),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": os.cpu_count(),
-            "cpu": dict(torch.cpu.get_capabilities()),
-            "torch": torch.__version__,
-        },
-        "settings": {k: v for k, v in asdict(settings).items() if k != "out"},
+        "settings": {k: v for k, v in asdict(settings).items() if k != "out"}
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -308,10 +300,7 @@ def main() -> None:
                 f"{found['share_of_matmul_peak']:.0%} of the {found['matmul_dtype']} peak; "
                 f"{memory['ours']} MiB, the usual way {memory['usual']} MiB"
             )
-    settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / f"throughput-{platform.machine()}-{os.cpu_count()}-cores.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {path}")
+    report.write("throughput", settings.out, result)
 
 
 if __name__ == "__main__":

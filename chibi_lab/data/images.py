@@ -229,13 +229,18 @@ class BatchLoader(Iterator[torch.Tensor]):
 
     def _shuffled(self) -> torch.Tensor:
         """The order of this pass, computed from the seed and the number of the pass."""
-        # SeedSequence mixes the two numbers, so pass 1 of seed 0 is not pass 0 of seed 1. The
-        # order is drawn on the CPU: the same on every device.
-        mixed = np.random.SeedSequence((self._seed, self._pass)).generate_state(
-            1, np.uint64
-        )
-        generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
+        generator = generator_of_pass(self._seed, self._pass)
         return torch.randperm(len(self._pixels), generator=generator)
+
+
+def generator_of_pass(seed: int, number: int) -> torch.Generator:
+    """The random generator of one pass over some data.
+
+    SeedSequence mixes the two numbers, so pass 1 of seed 0 is not pass 0 of seed 1. It draws on the
+    CPU: the same on every device.
+    """
+    mixed = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
 def _share(images: np.ndarray) -> torch.Tensor:

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from chibi_lab.data.avatars import attribute_schema, check_size
 from chibi_lab.data.cache import describe
-from chibi_lab.data.images import ImageSet, to_float
+from chibi_lab.data.images import ImageSet, generator_of_pass, to_float
 from chibi_lab.data.schema import AttributeSchema
 from chibi_lab.data.workers import draw_blocks
 from chibi_lab.errors import ChibiError
@@ -278,10 +278,7 @@ class ShardLoader(Iterator[torch.Tensor]):
 
     def _read(self) -> list[bytes]:
         """The PNG files of this stretch, in the order of its batches."""
-        mixed = np.random.SeedSequence((self._seed, self._pass)).generate_state(
-            1, np.uint64
-        )
-        generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
+        generator = generator_of_pass(self._seed, self._pass)
         order = torch.randperm(len(self._shards.files), generator=generator).tolist()
         chosen = order[self._stretch * WINDOW : (self._stretch + 1) * WINDOW]
         samples = [
@@ -289,7 +286,7 @@ class ShardLoader(Iterator[torch.Tensor]):
             for number in chosen
             for png, _ in _samples(self._shards.folder / self._shards.files[number])
         ]
-        generator.manual_seed(int(mixed[0] >> np.uint64(1)) ^ (self._stretch + 1))
+        generator.manual_seed(generator.initial_seed() ^ (self._stretch + 1))
         return [samples[i] for i in torch.randperm(len(samples), generator=generator)]
 
 
