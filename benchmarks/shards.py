@@ -63,8 +63,10 @@ def main() -> None:
             answers = context.Queue()
             child = context.Process(target=train, args=(folder, settings, answers))
             child.start()
-            peak, speed = answers.get()
             child.join()
+            if child.exitcode:
+                raise SystemExit(f"the training ended with {child.exitcode}")
+            peak, speed = answers.get()
             rows.append(
                 {
                     "images": len(shards),

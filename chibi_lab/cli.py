@@ -37,6 +37,7 @@ from chibi_lab.training import (
     train_vae,
 )
 from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
+from chibi_lab.training.engine import is_first_rank
 from chibi_lab.training.run import read_config
 
 REHEARSED_IMAGES, REHEARSED_STEPS = 256, 5
@@ -236,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         command.run()
     except ChibiError as error:
-        print(f"chibi-lab: {error}", file=sys.stderr)
+        rank = f" rank {os.environ['RANK']}:" if "RANK" in os.environ else ""
+        print(f"chibi-lab:{rank} {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("chibi-lab: stopped", file=sys.stderr)
@@ -253,12 +255,9 @@ def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
     if command.dry_run:
         _rehearse(loop, config)
         return
-    # Say what is wrong before an hour of rendering, not after.
-    Run.plan(out, config, command.resume)
-    images = open_training(config.data, config.size, config.count, config.palette)
-    for skipped in images.manifest.get("skipped", []):
-        print(f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr)
-    run = loop(config, out, images=images, resume=command.resume)
+    run = loop(config, out, resume=command.resume)
+    if not is_first_rank():
+        return
     print(f"{run.images_seen:,} images seen; the run is in {out}")
     if run.images_seen < config.images and config.minutes is None:
         raise KeyboardInterrupt
@@ -266,11 +265,16 @@ def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
 
 def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
     """Print the config, and what a training would take, from a few steps somewhere else."""
-    for name, value in config.to_json().items():
-        print(f"{name:>17}: {value}")
+    if is_first_rank():
+        for name, value in config.to_json().items():
+            print(f"{name:>17}: {value}")
     few = max(config.batch, REHEARSED_IMAGES)
     images = open_training(
-        config.data, config.size, min(config.count, few), config.palette
+        config.data,
+        config.size,
+        min(config.count, few),
+        config.palette,
+        is_first_rank(),
     )
     steps = REHEARSED_STEPS * config.batch
     never = 2 * steps + 1  # no sample grid in the steps that are timed
@@ -283,6 +287,8 @@ def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         run = loop(short, Path(folder) / "run", images=images, progress=False)
+        if not is_first_rank():
+            return
         speed = run.stats()[-1]["images_per_second"]
         size = run.latest().stat().st_size
         tensors = read_checkpoint(run.latest())[0]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -291,10 +292,33 @@ wall"""
     )
 
 
+def result_of(benchmark: str) -> dict[str, Any]:
+    (file,) = (ROOT / "benchmarks" / "results").glob(f"{benchmark}-*.json")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def text_of(name: str) -> str:
+    return "".join(cell.source for cell in read(name).cells)
+
+
 def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
-    (file,) = (ROOT / "benchmarks" / "results").glob("candidates-*.json")
-    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
-    text = "".join(cell.source for cell in read("09_tools.ipynb").cells)
-    for row in rows:
+    for row in result_of("candidates")["rows"]:
         speed, times = row["images_per_second"], row["times_the_usual"]
-        assert f"| {row['way']} | {speed:.0f} | {times:.2f} |" in text
+        assert f"| {row['way']} | {speed:.0f} | {times:.2f} |" in text_of(
+            "10_tools.ipynb"
+        )
+
+
+def test_the_tables_of_ranks_and_shards_are_those_that_were_measured() -> None:
+    text, ranks = text_of("09_scaling.ipynb"), result_of("ranks")
+    for kind in ("gan", "vae"):
+        one, two = ranks[kind]["images_per_second"].values()
+        assert (
+            f"| {kind} | {one:.0f} | {two:.0f} | {ranks[kind]['ratio']:.2f} |" in text
+        )
+    for row in result_of("shards")["rows"]:
+        memory, speed = row["peak_memory_mib"], row["images_per_second"]
+        cells = (
+            f"{row['images']:,} | {row['megabytes']} MB | {memory} MiB | {speed:,.0f}"
+        )
+        assert f"| {cells} |" in text

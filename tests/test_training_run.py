@@ -198,8 +198,12 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_ctrl_c_saves_and_resume_ends_as_if_nothing_had_happened(
-    tmp_path: Path, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_resume_ends_as_if_nothing_had_happened(
+    number: signal.Signals,
+    tmp_path: Path,
+    pictures: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = VAEConfig(**TINY, **EVERY)
     whole = train_vae(config, tmp_path / "whole", images=pictures, progress=False)
@@ -208,15 +212,15 @@ def test_ctrl_c_saves_and_resume_ends_as_if_nothing_had_happened(
 
     def press(self: Loop, **values: torch.Tensor) -> None:
         if self.images_seen == 40:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         log(self, **values)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     monkeypatch.setattr(Loop, "log", press)
     stopped = train_vae(config, tmp_path / "stopped", images=pictures, progress=False)
     monkeypatch.undo()
     assert stopped.images_seen == 48  # the step under way is finished
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
     train_vae(
         config, tmp_path / "stopped", images=pictures, resume=True, progress=False
     )

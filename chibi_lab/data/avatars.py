@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import resvg_py
-from dicebear import Avatar, Color
 from PIL import Image
 
 from chibi_lab.data.schema import AttributeSchema
-from chibi_lab.data.styles import definition, drawing, palette_colors
+from chibi_lab.data.styles import definition, dicebear, drawing, palette_colors
 from chibi_lab.errors import ChibiError
 
 NONE = "none"
@@ -55,7 +54,7 @@ def avatar_svg(
     options = seed_options(style, seed)
     for group, colors in palette_colors(style, palette).items():
         options[f"{group}Color"] = [color for _, color in colors]
-    drawn = Avatar(drawing(style), options).to_json()
+    drawn = dicebear().Avatar(drawing(style), options).to_json()
     return drawn["svg"], attributes_of(drawn["options"], style, palette)
 
 
@@ -183,12 +182,15 @@ def _possible_colors(name: str, style: str, palette: str) -> list[str]:
     if changed is not None:
         candidates = [color for _, color in changed]
     else:
-        candidates = [Color.to_hex(color) for color in group.values()] if group else []
+        candidates = (
+            [dicebear().Color.to_hex(c) for c in group.values()] if group else []
+        )
     if group is None or group.contrast_to() is None or group.not_equal_to():
         return candidates
     # Not drawn by lot: the one that stands out most from another group's colour.
     against = _possible_colors(group.contrast_to(), style, palette)
-    best = {Color.sort_by_contrast(candidates, other)[0] for other in against}
+    by_contrast = dicebear().Color.sort_by_contrast
+    best = {by_contrast(candidates, other)[0] for other in against}
     return [color for color in candidates if color in best] or candidates
 
 

@@ -148,7 +148,7 @@ class BatchLoader(Iterator[torch.Tensor]):
     fewer than a batch, are not drawn in that pass.
 
     Attributes:
-        indices: int64, shape (batch,): which images the last batch held. Empty before the first.
+        indices: int64, shape (batch / shares,): which images were given last. At first empty.
     """
 
     def __init__(
@@ -157,6 +157,7 @@ class BatchLoader(Iterator[torch.Tensor]):
         batch: int,
         seed: int,
         device: str | torch.device = "cpu",
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Put the images on the device and stand before the first batch.
 
@@ -165,6 +166,8 @@ class BatchLoader(Iterator[torch.Tensor]):
             batch: Images in a batch.
             seed: Decides the order of every pass; at least 0.
             device: Where the batches are wanted.
+            share: Which part of every batch to give, of how many equal ones. Loaders with other
+                shares give the rest of the same batches, and their states are the same.
 
         Raises:
             ChibiError: If there are fewer images than one batch, or `batch` or `seed` is no count.
@@ -184,7 +187,7 @@ class BatchLoader(Iterator[torch.Tensor]):
         self.device = torch.device(device)
         self.indices = torch.empty(0, dtype=torch.int64)
         self._pixels = _share(pixels).to(self.device)
-        self._seed = seed
+        self._seed, self._share = seed, share
         self._pass = 0
         self._position = 0
         self._order = self._shuffled()
@@ -194,12 +197,14 @@ class BatchLoader(Iterator[torch.Tensor]):
         return self
 
     def __next__(self) -> torch.Tensor:
-        """The next batch: float32, shape (batch, 3, H, W), in [-1, 1], on the device."""
+        """The next: float32, shape (batch / shares, 3, H, W), in [-1, 1], on the device."""
         if self._position + self.batch > len(self._order):
             self._pass += 1
             self._position = 0
             self._order = self._shuffled()
-        self.indices = self._order[self._position : self._position + self.batch]
+        batch = self._order[self._position : self._position + self.batch]
+        part, parts = self._share
+        self.indices = batch.chunk(parts)[part]
         self._position += self.batch
         return to_float(self._pixels[self.indices.to(self.device)])
 

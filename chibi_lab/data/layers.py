@@ -23,10 +23,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from dicebear import Avatar, Style
-from dicebear.style.component import Component
 
 from chibi_lab.data.avatars import (
     attribute_schema,
@@ -36,7 +35,11 @@ from chibi_lab.data.avatars import (
     render_avatar,
     seed_options,
 )
-from chibi_lab.data.styles import definition, drawing, palette_colors
+from chibi_lab.data.styles import definition, dicebear, drawing, palette_colors
+
+if TYPE_CHECKING:
+    from dicebear import Style
+    from dicebear.style.component import Component
 
 _LARGEST = 256  # pixels a side; the parts of a style then take some hundred megabytes
 _CHECK, _GREY = 128, "#808080"  # tells whether a part is linear
@@ -177,7 +180,9 @@ class _Composer:
         Returns:
             uint8 (size, size, 3), and the value of every attribute.
         """
-        drawn = Avatar(self._drawing, seed_options(self.style, seed)).to_json()
+        drawn = (
+            dicebear().Avatar(self._drawing, seed_options(self.style, seed)).to_json()
+        )
         attributes = attributes_of(drawn["options"], self.style, self.palette)
         try:
             image = self._paint(drawn["svg"], drawn["options"], seed)
@@ -216,7 +221,7 @@ class _Composer:
     def _marked(self, seed: int, count: int) -> list[_Piece]:
         """The pieces of the same avatar in the colours that mark the groups."""
         options = seed_options(self.style, seed) | self._marking
-        document = _read(str(Avatar(drawing(self.style), options)))
+        document = _read(str(dicebear().Avatar(drawing(self.style), options)))
         pieces = list(_flatten(document.body, document.parts, ()))
         if len(pieces) != count:
             raise _InseparableError
@@ -274,7 +279,7 @@ def _with_colours(style: str, colours: Mapping[str, list[str]]) -> Style:
         group: groups.get(group, {}) | {"values": values}
         for group, values in colours.items()
     }
-    return Style(definition(style) | {"colors": groups | changed})
+    return dicebear().Style(definition(style) | {"colors": groups | changed})
 
 
 def _varies(part: Component) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+import torch
+
 from chibi_lab.data.cache import load_avatars, split_seeds
 from chibi_lab.data.folder import read_folder, split_folder
 from chibi_lab.data.images import BatchLoader, ImageSet
@@ -60,7 +62,7 @@ def open_images(
 
 
 def open_training(
-    data: str | Path, size: int, count: int, palette: str
+    data: str | Path, size: int, count: int, palette: str, progress: bool = True
 ) -> ImageSet | ShardSet:
     """The training images of a data set; shards stay on disk, whatever `count` says.
 
@@ -69,25 +71,37 @@ def open_training(
         size: Height and width in pixels.
         count: How many avatars to draw.
         palette: Colours of avatars: "pastel" or "original".
+        progress: Show a progress bar where it takes long.
 
     Raises:
         ChibiError: As :func:`open_images`.
     """
     if str(data) not in style_names() and is_sharded(data):
         return _open_shards(data, size, "train")
-    return open_images(data, size, count=count, palette=palette)
+    return open_images(data, size, count=count, palette=palette, progress=progress)
 
 
 def open_loader(
-    images: ImageSet | ShardSet, batch: int, seed: int
+    images: ImageSet | ShardSet,
+    batch: int,
+    seed: int,
+    device: str | torch.device = "cpu",
+    share: tuple[int, int] = (0, 1),
 ) -> BatchLoader | ShardLoader:
     """Batches of what :func:`open_training` gave, in an order that depends on the seed alone.
+
+    Args:
+        images: What to draw from.
+        batch: Images in a batch.
+        seed: Decides the order.
+        device: Where the batches are wanted.
+        share: Which part of every batch, of how many equal ones.
 
     Raises:
         ChibiError: If the images do not fill one batch.
     """
     kind = ShardLoader if isinstance(images, ShardSet) else BatchLoader
-    return kind(images, batch, seed)
+    return kind(images, batch, seed, device, share)
 
 
 def is_sharded(data: str | Path) -> bool:

@@ -201,6 +201,7 @@ class ShardLoader(Iterator[torch.Tensor]):
         batch: int,
         seed: int,
         device: str | torch.device = "cpu",
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Stand before the first batch.
 
@@ -209,6 +210,8 @@ class ShardLoader(Iterator[torch.Tensor]):
             batch: Images in a batch.
             seed: Decides the order of every pass; at least 0.
             device: Where the batches are wanted.
+            share: Which part of every batch to give, of how many equal ones. Each loader reads
+                all archives, but decodes its own pictures only, which takes longer.
 
         Raises:
             ChibiError: If a stretch of archives does not fill one batch.
@@ -220,7 +223,7 @@ class ShardLoader(Iterator[torch.Tensor]):
             )
         self.batch = batch
         self.device = torch.device(device)
-        self._shards, self._seed = shards, seed
+        self._shards, self._seed, self._share = shards, seed, share
         self._pass = self._stretch = self._position = 0
         self._samples: list[bytes] | None = (
             None  # of this stretch, in the order of the batches
@@ -231,7 +234,7 @@ class ShardLoader(Iterator[torch.Tensor]):
         return self
 
     def __next__(self) -> torch.Tensor:
-        """The next batch: float32, shape (batch, 3, H, W), in [-1, 1], on the device."""
+        """The next: float32, shape (batch / shares, 3, H, W), in [-1, 1], on the device."""
         if self._samples is None:
             self._samples = self._read()
         while self._position + self.batch > len(self._samples):
@@ -239,7 +242,9 @@ class ShardLoader(Iterator[torch.Tensor]):
             if self._stretch * WINDOW >= len(self._shards.files):
                 self._pass, self._stretch = self._pass + 1, 0
             self._samples = self._read()
-        wanted = self._samples[self._position : self._position + self.batch]
+        part, parts = self._share
+        first = self._position + part * self.batch // parts
+        wanted = self._samples[first : first + self.batch // parts]
         self._position += self.batch
         size, folder = self._shards.size, self._shards.folder
         pixels = np.stack([_decode(png, size, folder) for png in wanted])

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from types import MappingProxyType
-from typing import Any
-
-from dicebear import Style
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 from chibi_lab.errors import ChibiError
+
+if TYPE_CHECKING:
+    from dicebear import Style
 
 
 @dataclass(frozen=True)
@@ -179,4 +180,11 @@ def definition(style: str) -> dict[str, Any]:
 @lru_cache
 def drawing(style: str) -> Style:
     """The style ready to draw; checking it takes DiceBear up to half a second, so once."""
-    return Style(definition(style))
+    return dicebear().Style(definition(style))
+
+
+def dicebear() -> ModuleType:
+    """The library that draws. Its import takes a second, which cached avatars do without."""
+    import dicebear
+
+    return dicebear

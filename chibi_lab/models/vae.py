@@ -93,9 +93,7 @@ class Decoder(nn.Module):
         )
 
 
-def reparametrise(
-    mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
+def reparametrise(mu: Tensor, logvar: Tensor, epsilon: Tensor | None = None) -> Tensor:
     r"""Draw a latent from the posterior so that gradients reach the encoder.
 
     .. math:: z = \mu + \sigma \varepsilon, \quad \varepsilon \sim \mathcal{N}(0, 1)
@@ -105,10 +103,11 @@ def reparametrise(
     Args:
         mu: Means, (N, latent_dim).
         logvar: Logarithms of the variances, the same shape.
-        generator: Source of the noise; without one, torch's global generator.
+        epsilon: Standard normal noise, the same shape; without it, drawn here.
 
     Returns:
         Latents, (N, latent_dim).
     """
-    noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    return mu + (0.5 * logvar).exp() * noise
+    if epsilon is None:
+        epsilon = torch.randn_like(mu)
+    return mu + (0.5 * logvar).exp() * epsilon

@@ -1,6 +1,7 @@
 """Training: configs, the two loops, and the run folders that they leave."""
 
 from chibi_lab.training.config import GANConfig, TrainingConfig, VAEConfig
+from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import train_gan
 from chibi_lab.training.loop import TrainingDivergedError
 from chibi_lab.training.run import (
@@ -16,6 +17,7 @@ from chibi_lab.training.run import (
 from chibi_lab.training.vae import train_vae
 
 __all__ = [
+    "Engine",
     "GANConfig",
     "Run",
     "TrainingConfig",

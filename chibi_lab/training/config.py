@@ -30,13 +30,15 @@ class TrainingConfig:
     seed: int = 0
     """Seed of everything random (first weights, order of the images, latents)."""
     batch: int = 32
-    """Images in one step."""
+    """Images in one step, of all ranks together."""
     channels: int = 32
     """Width of the networks at half the full resolution."""
     latent_dim: int = 100
     """Dimensions of the latent."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto is a GPU (cuda) where there is one, else the processor (cpu)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers of the forward passes; auto is bfloat16 where the processor multiplies it fast."""
+    """Numbers of the forward passes; auto is bfloat16 where the device multiplies it fast."""
     compile: bool = False
     """Compile the networks first: a minute or two that long trainings win back."""
     log_every: int = 2_000
@@ -74,6 +76,12 @@ class TrainingConfig:
             "minutes",
             self.minutes,
             "above 0",
+        )
+        _require(
+            self.device in ("auto", "cpu", "cuda"),
+            "device",
+            self.device,
+            "auto, cpu or cuda",
         )
         _require(
             self.precision in ("auto", "float32", "bfloat16"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, optim
 from torch.optim.swa_utils import AveragedModel
 
-from chibi_lab.data import ImageSet, ShardSet, open_loader, open_training
+from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.losses import (
     discriminator_loss,
     minimax_generator_loss,
@@ -16,12 +16,13 @@ from chibi_lab.losses import (
 )
 from chibi_lab.models import Discriminator, Generator
 from chibi_lab.training.config import GANConfig
+from chibi_lab.training.engine import Engine
 from chibi_lab.training.loop import (
     SAMPLE_COUNT,
     SAMPLE_SEED,
     Loop,
+    begin,
     compile_networks,
-    mixed_precision,
     seeded,
 )
 from chibi_lab.training.run import Run, draw, latents
@@ -55,17 +56,18 @@ def train_gan(
         ChibiError: If the data, the folder or the checkpoint is unfit.
         TrainingDivergedError: If a loss or a weight stops being finite.
     """
-    run = Run.plan(out, config, resume)
-    if images is None:
-        images = open_training(config.data, config.size, config.count, config.palette)
-    loader = open_loader(images, config.batch, config.seed)
-    run.create(images.manifest)
+    engine = Engine(config.device, config.precision, config.batch)
+    run, loader = begin(engine, config, out, images, resume)
 
     generator = seeded(
-        config.seed, lambda: Generator(config.size, config.channels, config.latent_dim)
+        config.seed,
+        lambda: Generator(config.size, config.channels, config.latent_dim),
+        engine.device,
     )
     discriminator = seeded(
-        config.seed + 1, lambda: Discriminator(config.size, config.channels)
+        config.seed + 1,
+        lambda: Discriminator(config.size, config.channels),
+        engine.device,
     )
     adam = partial(optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True)
     optimizer_g = adam(generator.parameters())
@@ -73,20 +75,21 @@ def train_gan(
     ema = AveragedModel(generator, multi_avg_fn=ema_average(config), use_buffers=True)
     if config.compile:
         compile_networks(generator, discriminator)
+    parallel_generator = engine.parallel(generator)
+    parallel_discriminator = engine.parallel(discriminator)
     generator_loss = {
         "minimax": minimax_generator_loss,
         "non-saturating": non_saturating_generator_loss,
     }[config.loss]
 
-    noise = torch.Generator().manual_seed(config.seed)
+    noise = torch.Generator(engine.device).manual_seed(config.seed)
 
     def shown(images: Tensor) -> Tensor:
         """Images as the discriminator sees them."""
         if config.instance_noise == 0:
             return images
-        return images + config.instance_noise * torch.randn(
-            images.shape, generator=noise
-        )
+        whole = (config.batch, *images.shape[1:])
+        return images + config.instance_noise * engine.normal(noise, *whole)
 
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
     parts = {
@@ -98,6 +101,7 @@ def train_gan(
         "noise": noise,
     }
     with Loop(
+        engine,
         run,
         loader,
         parts,
@@ -106,14 +110,14 @@ def train_gan(
         progress=progress,
     ) as loop:
         for real in loop:
-            z = torch.randn(config.batch, config.latent_dim, generator=noise)
-            with mixed_precision(config.precision):
-                fake = generator(z)
+            z = engine.normal(noise, config.batch, config.latent_dim)
+            with engine.mixed_precision():
+                fake = parallel_generator(z)
 
             # Discriminator: answer 1 for real images and 0 for generated ones.
-            with mixed_precision(config.precision):
-                real_logits = discriminator(shown(real)).float()
-                fake_logits = discriminator(shown(fake.detach())).float()
+            with engine.mixed_precision():
+                real_logits = parallel_discriminator(shown(real)).float()
+                fake_logits = parallel_discriminator(shown(fake.detach())).float()
             loss_d = discriminator_loss(real_logits, fake_logits)
             optimizer_d.zero_grad()
             loss_d.backward()
@@ -121,7 +125,7 @@ def train_gan(
 
             # Generator: make the discriminator answer 1 for what it draws.
             discriminator.requires_grad_(False)
-            with mixed_precision(config.precision):
+            with engine.mixed_precision():
                 answer = discriminator(shown(fake)).float()
             loss_g = generator_loss(answer)
             optimizer_g.zero_grad()
@@ -132,6 +136,7 @@ def train_gan(
 
             d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
             loop.log(loss_d=loss_d, loss_g=loss_g, d_real=d_real, d_fake=d_fake)
+    engine.leave()
     return run
 
 
@@ -157,8 +162,10 @@ def ema_average(
     def average(
         averaged: list[Tensor], current: list[Tensor], steps: Tensor | int
     ) -> None:
-        half_life = min(config.ema_images, int(steps) * config.batch / 20)
-        weight = 1 - 0.5 ** (config.batch / half_life)
+        # Tensors: on a GPU, a number would have to be waited for.
+        young = torch.as_tensor(steps).double() * config.batch / 20
+        half_life = young.clamp(max=config.ema_images)
+        weight = (1 - 0.5 ** (config.batch / half_life)).float()
         for kept, new in zip(averaged, current, strict=True):
             if kept.is_floating_point():
                 kept.lerp_(new, weight)

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,14 @@ from torch import Tensor, nn
 from torchvision.utils import save_image
 from tqdm.auto import tqdm
 
-from chibi_lab.data import BatchLoader, ShardLoader
+from chibi_lab.data import (
+    BatchLoader,
+    ImageSet,
+    ShardLoader,
+    ShardSet,
+    open_loader,
+    open_training,
+)
 from chibi_lab.errors import ChibiError
 from chibi_lab.training.checkpoint import (
     Part,
@@ -32,9 +40,12 @@ from chibi_lab.training.checkpoint import (
     with_prefix,
     write_checkpoint,
 )
+from chibi_lab.training.config import GANConfig, VAEConfig
+from chibi_lab.training.engine import Engine
 from chibi_lab.training.run import Run, write_text
 
 KEPT_CHECKPOINTS = 2
+ASK_EVERY = 16  # steps after which several ranks ask one another whether to stop
 SAMPLE_COUNT = 32  # latents of the fixed grid
 SAMPLE_SEED = 0
 FRAME_MS, LAST_FRAME_MS = 250, 2_000  # of the time-lapse, in milliseconds
@@ -44,38 +55,69 @@ class TrainingDivergedError(ChibiError):
     """A loss or a weight is no longer a finite number."""
 
 
-def has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 numbers in hardware."""
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def mixed_precision(precision: str = "auto") -> torch.autocast:
-    """Autocast to bfloat16, by default where the processor has it in hardware.
-
-    Args:
-        precision: As in :attr:`TrainingConfig.precision`.
-
-    Returns:
-        A context for the forward passes. Losses are computed outside of it, in float32.
-    """
-    wanted = has_bf16() if precision == "auto" else precision == "bfloat16"
-    return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
-
-
-def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+def seeded(
+    seed: int, build: Callable[[], nn.Module], device: torch.device
+) -> nn.Module:
     """Build a network whose first weights come from a seed, laid out for fast convolutions.
 
     Args:
         seed: Seed of the weights; torch's global generator is left as it was.
-        build: Makes the network.
+        build: Makes the network, on the processor: its weights are the same on any device.
+        device: Where it is to go.
 
     Returns:
         The network, channels last, in training mode.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build().to(memory_format=torch.channels_last)
+        return build().to(device, memory_format=torch.channels_last)
+
+
+def begin(
+    engine: Engine,
+    config: GANConfig | VAEConfig,
+    out: Path | str,
+    images: ImageSet | ShardSet | None,
+    resume: bool,
+) -> tuple[Run, BatchLoader | ShardLoader]:
+    """Make ready what a training writes to and reads from.
+
+    The first rank goes ahead: the others must not draw the same avatars at the same time, nor take
+    the folder that it makes for an older run.
+
+    Args:
+        engine: Says which rank this is.
+        config: The choices of the training.
+        out: The run's folder.
+        images: Training images; without them ``config.data`` is opened.
+        resume: Whether to go on with a run that is there.
+
+    Returns:
+        The run, and the batches of this rank.
+
+    Raises:
+        ChibiError: If the data or the folder is unfit.
+    """
+    if engine.is_first:
+        run = Run.plan(out, config, resume)
+    else:
+        run = Run(out, config)
+        engine.wait()
+    if images is None:
+        images = open_training(
+            config.data, config.size, config.count, config.palette, engine.is_first
+        )
+        if engine.is_first:
+            for skipped in images.manifest.get("skipped", []):
+                tqdm.write(
+                    f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr
+                )
+    share = engine.rank, engine.ranks
+    loader = open_loader(images, config.batch, config.seed, engine.device, share)
+    if engine.is_first:
+        run.create(images.manifest)
+        engine.wait()
+    return run, loader
 
 
 def compile_networks(*networks: nn.Module) -> None:
@@ -129,10 +171,11 @@ class Loop(AbstractContextManager):
     """Runs the steps of a training and keeps its run folder.
 
     Used as ``with Loop(...) as loop: for real in loop: ...; loop.log(...)``. Each turn gives a
-    batch. Ctrl-C ends the loop after the step under way, with a checkpoint; a second Ctrl-C
-    interrupts at once.
+    batch. Ctrl-C, or the SIGTERM of a cluster, ends the loop after the step under way, with a
+    checkpoint; a second one interrupts at once. Of several ranks the first one writes.
 
     Args:
+        engine: What it has to agree on with other ranks.
         run: Where to write.
         loader: Gives the batches.
         parts: All that has state, by name: networks, optimisers, random generators.
@@ -151,6 +194,7 @@ class Loop(AbstractContextManager):
 
     def __init__(
         self,
+        engine: Engine,
         run: Run,
         loader: BatchLoader | ShardLoader,
         parts: Mapping[str, Part],
@@ -160,12 +204,14 @@ class Loop(AbstractContextManager):
         progress: bool,
         judged_by: str | None = None,
     ) -> None:
-        self.run, self.loader, self.parts, self.draw = run, loader, parts, draw
+        self.engine, self.run, self.loader = engine, run, loader
+        self.parts, self.draw = parts, draw
         self.images_seen = 0
         self._seconds = 0.0  # of training, over all its resumed stretches
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._stopped = False
+        self._turns_between_questions = 1 if engine.ranks == 1 else ASK_EVERY
         # The mean since the last checkpoint of the figure that says which checkpoint is best.
         self._judged_by, self._judged = judged_by, (0.0, 0)
         self._best: dict[str, float] | None = None
@@ -177,14 +223,16 @@ class Loop(AbstractContextManager):
             raise
         self._logged, self._logged_seconds = self.images_seen, self._seconds
         self._saved = self.images_seen
-        self._show_progress = progress
-        self._board = open_board(run.path) if run.config.tensorboard else None
+        self._show_progress = progress and engine.is_first
+        board = run.config.tensorboard and engine.is_first
+        self._board = open_board(run.path) if board else None
 
     def __enter__(self) -> "Loop":
         """Take over Ctrl-C and start the clock."""
-        self._previous_handler = None
+        self._previous_handlers = {}
         if threading.current_thread() is threading.main_thread():
-            self._previous_handler = signal.signal(signal.SIGINT, self._stop)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous_handlers[number] = signal.signal(number, self._stop)
         # No `disable=None`: an explicit value would overrule TQDM_DISABLE.
         shown = {} if self._show_progress else {"disable": True}
         config = self.run.config
@@ -207,16 +255,20 @@ class Loop(AbstractContextManager):
                 self._flush()
                 self._sample()
                 self._save()
-                with self._writing("timelapse.webp"):
-                    write_timelapse(self.run)
+                if self.engine.is_first:
+                    with self._writing("timelapse.webp"):
+                        write_timelapse(self.run)
         finally:
             if self._board is not None:
                 self._board.close()
             self.run.release()
             self._bar.close()
-            if self._previous_handler is not None:
-                signal.signal(signal.SIGINT, self._previous_handler)
-        if self._stopped:
+            self._give_back_signals()
+        if error is not None and self.engine.is_loss_of_rank(error):
+            raise ChibiError(
+                f"another rank was lost at {self.images_seen:,} images seen; {self._last_good()}"
+            ) from error
+        if self._stopped and self.engine.is_first:
             tqdm.write(
                 f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}"
             )
@@ -226,9 +278,7 @@ class Loop(AbstractContextManager):
         config = self.run.config
         if self.images_seen == 0:
             self._sample()
-        while (
-            self.images_seen < config.images and not self._stopped and self._in_time()
-        ):
+        while self.images_seen < config.images and not self._must_stop():
             before = self.images_seen
             yield next(self.loader).contiguous(memory_format=torch.channels_last)
             self.images_seen += config.batch
@@ -251,24 +301,34 @@ class Loop(AbstractContextManager):
             self._sums[name] = self._sums.get(name, 0) + value.detach().double()
         self._steps += 1
 
-    def _in_time(self) -> bool:
+    def _must_stop(self) -> bool:
         minutes = self.run.config.minutes
-        return minutes is None or time.perf_counter() - self._started < 60 * minutes
+        late = (
+            minutes is not None and time.perf_counter() - self._started >= 60 * minutes
+        )
+        # Ranks must stop after the same step. To ask each time would cost a wait a step.
+        if self.images_seen // self.run.config.batch % self._turns_between_questions:
+            return False
+        return self.engine.any(self._stopped or late)
 
     def _passed(self, before: int, every: int) -> bool:
         return before // every != self.images_seen // every
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopped = True
-        signal.signal(signal.SIGINT, self._previous_handler)
+        if self.engine.ranks == 1:  # torchrun passes on what every rank has had already
+            self._give_back_signals()
+
+    def _give_back_signals(self) -> None:
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
 
     def _flush(self) -> None:
         """Append the means since the last row to stats.jsonl."""
         if not self._steps:
             return
-        means = {
-            name: (total / self._steps).item() for name, total in self._sums.items()
-        }
+        sums = self.engine.mean(torch.stack(list(self._sums.values()))) / self._steps
+        means = dict(zip(self._sums, sums.tolist(), strict=True))
         count, self._sums, self._steps = self._steps, {}, 0
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
@@ -284,11 +344,12 @@ class Loop(AbstractContextManager):
         row = {"images_seen": self.images_seen, "seconds": round(self._seconds, 3)}
         row |= {"images_per_second": round(speed, 1)}
         row |= {name: float(f"{mean:.6g}") for name, mean in means.items()}
-        with (
-            self._writing("stats.jsonl"),
-            (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file,
-        ):
-            file.write(json.dumps(row) + "\n")
+        if self.engine.is_first:
+            with (
+                self._writing("stats.jsonl"),
+                (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file,
+            ):
+                file.write(json.dumps(row) + "\n")
         if self._board is not None:
             for name, mean in means.items():
                 self._board.add_scalar(name, mean, self.images_seen)
@@ -298,6 +359,8 @@ class Loop(AbstractContextManager):
         self._logged, self._logged_seconds = self.images_seen, self._seconds
 
     def _sample(self) -> None:
+        if not self.engine.is_first:
+            return
         path = self.run.path / "samples" / f"{self.images_seen:09d}.png"
         beside = path.with_suffix(".part")
         images = (self.draw() + 1) / 2
@@ -332,12 +395,14 @@ class Loop(AbstractContextManager):
             "loader": self.loader.state_dict(),
             "best": self._best,
         }
+        self._saved = self.images_seen
+        if not self.engine.is_first:
+            return
         path = self.run.path / "checkpoints" / f"{self.images_seen:09d}.safetensors"
         try:
             write_checkpoint(path, tensors, progress)
         except ChibiError as error:
             raise ChibiError(f"{error}; {self._last_good()}") from error
-        self._saved = self.images_seen
         best = self._best and int(self._best["images_seen"])
         for old in self.run.checkpoints()[:-KEPT_CHECKPOINTS]:
             if int(old.stem) != best:
@@ -352,6 +417,8 @@ class Loop(AbstractContextManager):
             self.images_seen = progress["images_seen"]
             self._seconds = progress["seconds"]
             self._best = progress.get("best")
+        if not self.engine.is_first:
+            return
         # Rows written after the checkpoint tell of steps that will be taken again.
         rows = [
             row for row in self.run.stats() if row["images_seen"] <= self.images_seen

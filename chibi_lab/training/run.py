@@ -152,7 +152,8 @@ class Run:
                 f"{self.path} is a run of a {before.kind}, not of a {now.kind}"
             )
         free = {
-            "images", "minutes", "log_every", "sample_every", "checkpoint_every", "tensorboard",
+            "images", "minutes", "device", "tensorboard",
+            "log_every", "sample_every", "checkpoint_every",
         }  # fmt: skip
         changed = [
             f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"

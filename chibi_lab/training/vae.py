@@ -5,16 +5,17 @@ from pathlib import Path
 import torch
 from torch import optim
 
-from chibi_lab.data import ImageSet, ShardSet, open_loader, open_training
+from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
+from chibi_lab.training.engine import Engine
 from chibi_lab.training.loop import (
     SAMPLE_COUNT,
     SAMPLE_SEED,
     Loop,
+    begin,
     compile_networks,
-    mixed_precision,
     seeded,
 )
 from chibi_lab.training.run import Run, draw, latents
@@ -46,18 +47,18 @@ def train_vae(
         ChibiError: If the data, the folder or the checkpoint is unfit.
         TrainingDivergedError: If a loss or a weight stops being finite.
     """
-    run = Run.plan(out, config, resume)
-    if images is None:
-        images = open_training(config.data, config.size, config.count, config.palette)
-    loader = open_loader(images, config.batch, config.seed)
-    run.create(images.manifest)
+    engine = Engine(config.device, config.precision, config.batch)
+    run, loader = begin(engine, config, out, images, resume)
 
     encoder = seeded(
-        config.seed, lambda: Encoder(config.size, config.channels, config.latent_dim)
+        config.seed,
+        lambda: Encoder(config.size, config.channels, config.latent_dim),
+        engine.device,
     )
     decoder = seeded(
         config.seed + 1,
         lambda: Decoder(config.size, config.channels, config.latent_dim),
+        engine.device,
     )
     optimizer = optim.Adam(
         [*encoder.parameters(), *decoder.parameters()],
@@ -68,8 +69,10 @@ def train_vae(
 
     if config.compile:
         compile_networks(encoder, decoder)
+    parallel_encoder = engine.parallel(encoder)
+    parallel_decoder = engine.parallel(decoder)
 
-    noise = torch.Generator().manual_seed(config.seed)
+    noise = torch.Generator(engine.device).manual_seed(config.seed)
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
     parts = {
         "encoder": encoder,
@@ -78,6 +81,7 @@ def train_vae(
         "noise": noise,
     }
     with Loop(
+        engine,
         run,
         loader,
         parts,
@@ -87,21 +91,23 @@ def train_vae(
         judged_by="loss",
     ) as loop:
         for images_in in loop:
-            with mixed_precision(config.precision):
-                mu, logvar = encoder(images_in)
+            with engine.mixed_precision():
+                mu, logvar = parallel_encoder(images_in)
             mu, logvar = mu.float(), logvar.float()
-            z = reparametrise(mu, logvar, noise)
-            with mixed_precision(config.precision):
-                reconstruction = decoder(z)
+            epsilon = engine.normal(noise, config.batch, config.latent_dim)
+            z = reparametrise(mu, logvar, epsilon)
+            with engine.mixed_precision():
+                reconstruction = parallel_decoder(z)
 
             error = squared_error(reconstruction.float(), images_in)
             kl = kl_divergence(mu, logvar)
             loss = error + config.kl_weight * kl
             optimizer.zero_grad()
-            loss.backward()
+            # The loss is a sum over the batch, as in the article; ranks take means of gradients.
+            (engine.ranks * loss).backward()
             optimizer.step()
 
-            # Sums over the batch in the loss, as in the article; logged for one image.
-            each = 1 / config.batch
+            each = 1 / len(images_in)  # logged for one image
             loop.log(loss=loss * each, reconstruction=error * each, kl=kl * each)
+    engine.leave()
     return run
