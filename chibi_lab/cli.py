@@ -256,9 +256,8 @@ def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
         _rehearse(loop, config)
         return
     run = loop(config, out, resume=command.resume)
-    if not is_first_rank():
-        return
-    print(f"{run.images_seen:,} images seen; the run is in {out}")
+    if is_first_rank():
+        print(f"{run.images_seen:,} images seen; the run is in {out}")
     if run.images_seen < config.images and config.minutes is None:
         raise KeyboardInterrupt
 

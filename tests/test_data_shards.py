@@ -102,6 +102,15 @@ def test_a_pass_draws_every_image_once_in_an_order_of_its_own(folder: Path) -> N
     assert not torch.equal(torch.cat(drawn(other, 9)), first)
 
 
+def test_shares_make_up_the_batch_and_stand_at_one_place(folder: Path) -> None:
+    shards = open_shards(folder)
+    whole = ShardLoader(shards, batch=8, seed=3)
+    shares = [ShardLoader(shards, 8, 3, share=(part, 2)) for part in range(2)]
+    for _ in range(14):  # into the second pass
+        assert torch.equal(torch.cat([next(share) for share in shares]), next(whole))
+    assert all(share.state_dict() == whole.state_dict() for share in shares)
+
+
 @pytest.mark.parametrize("before", [0, 1, 4, 7, 13])
 def test_a_loader_goes_on_where_another_stood(folder: Path, before: int) -> None:
     loader = ShardLoader(open_shards(folder), batch=8, seed=5)

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from chibi_lab.data.layers import render_avatars
+from chibi_lab.data.styles import drawing
 from chibi_lab.errors import ChibiError
 
 COMPOSED_FROM = 1_000
@@ -65,6 +66,7 @@ def draw_blocks(
     if workers == 1:
         yield from map(draw, parts)
         return
+    drawing(style)  # forked processes share it, and the manifest will ask for it too
     context = multiprocessing.get_context(_START_METHOD)
     executor = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_end_on_interrupt

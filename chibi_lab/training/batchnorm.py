@@ -55,14 +55,16 @@ class SyncedBatchNorm(nn.BatchNorm2d):
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of every channel over the rows of all ranks, (C,) each."""
-    # Running statistics in float32 make the kernel sum in float32, whatever x is. They are unused.
+    # Given statistics in float32, the kernel sums in float32, whatever x is.
     unused = torch.zeros(2, x.shape[1])
     mean, var = torch.batch_norm_update_stats(x, *unused, 0.0)
-    # E[x²] - E[x]² is safe here: networks keep means of the order of the deviations.
-    both = torch.stack([mean, var + mean.square()])
-    dist.all_reduce(both)
-    mean, square = both / dist.get_world_size()
-    return mean, square - mean.square()
+    own = torch.stack([mean, var])
+    everyone = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(everyone, own)
+    means, variances = torch.stack(everyone, dim=1)
+    mean = means.mean(0)
+    # Not the mean of squares less the squared mean: rounding could make that negative.
+    return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
 class _Normalise(torch.autograd.Function):

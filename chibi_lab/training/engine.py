@@ -5,7 +5,9 @@ draw the same random numbers; each takes its rows of every batch. What is learne
 depend on how many there are.
 """
 
+import atexit
 import os
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.training.batchnorm import synchronise
+
+LONGEST_WAIT = timedelta(hours=1)  # the first rank may have to draw the avatars
 
 
 def is_first_rank() -> bool:
@@ -43,9 +47,12 @@ class Engine:
     def __init__(self, device: str, precision: str, batch: int) -> None:
         self.ranks = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
-        if device == "cuda" and not torch.cuda.is_available():
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.ranks))
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if device == "cuda" and gpus < here:
+            found = f"{gpus} of the {here} GPUs" if gpus else "no GPU"
             raise ChibiError(
-                "device is cuda: PyTorch finds no GPU here, choose cpu or auto"
+                f"device is cuda: PyTorch finds {found} here, choose cpu or auto"
             )
         if batch % self.ranks or batch < 2 * self.ranks:
             raise ChibiError(
@@ -53,15 +60,17 @@ class Engine:
                 f"and at least two images each"
             )
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if gpus >= here else "cpu"
         self.device = torch.device(device)
         self._state = None
         if self.ranks > 1:
             # Only here: a training that runs alone starts sooner without it.
             from accelerate import PartialState
 
-            self._state = PartialState(cpu=device == "cpu")
+            self._state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
             self.device = self._state.device
+            # Not when a training ends: the process may begin another one.
+            atexit.register(self._state.destroy_process_group)
         # Shapes never change in a training, so it pays to try out cuDNN's algorithms.
         torch.backends.cudnn.benchmark = True
         self._bfloat16 = (
@@ -81,14 +90,15 @@ class Engine:
         """Standard normal numbers for a whole batch, of which this rank keeps its rows.
 
         Args:
-            generator: Of this engine's device; it moves on alike on every rank.
+            generator: On the processor, so that a seed is the same on any device; it moves on
+                alike on every rank.
             shape: That of the whole batch.
 
         Returns:
-            Shape (shape[0] / ranks, ...).
+            Shape (shape[0] / ranks, ...), on this engine's device.
         """
-        whole = torch.randn(shape, generator=generator, device=self.device)
-        return whole.chunk(self.ranks)[self.rank]
+        whole = torch.randn(shape, generator=generator)
+        return whole.chunk(self.ranks)[self.rank].to(self.device)
 
     def parallel(self, network: nn.Module) -> nn.Module:
         """What a step calls instead of the network, so that gradients become the mean of all ranks.
@@ -118,11 +128,16 @@ class Engine:
 
         return reduce(values, "mean")
 
+    def mean_number(self, number: float) -> float:
+        """The same of a plain number."""
+        if self._state is None:
+            return number
+        whole = torch.tensor(number, dtype=torch.float64, device=self.device)
+        return self.mean(whole).item()
+
     def any(self, flag: bool) -> bool:
         """Whether it is so on one rank at least."""
-        if self._state is None:
-            return flag
-        return self.mean(torch.tensor(float(flag), device=self.device)).item() > 0
+        return self.mean_number(float(flag)) > 0
 
     def wait(self) -> None:
         """Wait until every rank has come here."""
@@ -133,12 +148,6 @@ class Engine:
         """Whether an error tells that another rank does not answer. PyTorch has no type for it."""
         told = any(name in str(error) for name in ("gloo", "NCCL", "closed by peer"))
         return self.ranks > 1 and isinstance(error, RuntimeError) and told
-
-    def leave(self) -> None:
-        """Part from the other ranks, when the first one has written all."""
-        if self._state is not None:
-            self._state.wait_for_everyone()
-            self._state.destroy_process_group()
 
 
 def has_bf16(device: torch.device) -> bool:

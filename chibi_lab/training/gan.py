@@ -82,7 +82,7 @@ def train_gan(
         "non-saturating": non_saturating_generator_loss,
     }[config.loss]
 
-    noise = torch.Generator(engine.device).manual_seed(config.seed)
+    noise = torch.Generator().manual_seed(config.seed)
 
     def shown(images: Tensor) -> Tensor:
         """Images as the discriminator sees them."""
@@ -136,7 +136,7 @@ def train_gan(
 
             d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
             loop.log(loss_d=loss_d, loss_g=loss_g, d_real=d_real, d_fake=d_fake)
-    engine.leave()
+    engine.wait()  # until all is written
     return run
 
 

@@ -172,7 +172,8 @@ class Loop(AbstractContextManager):
 
     Used as ``with Loop(...) as loop: for real in loop: ...; loop.log(...)``. Each turn gives a
     batch. Ctrl-C, or the SIGTERM of a cluster, ends the loop after the step under way, with a
-    checkpoint; a second one interrupts at once. Of several ranks the first one writes.
+    checkpoint; a second one interrupts at once. Several ranks end together, up to 16 steps later,
+    and the first one writes.
 
     Args:
         engine: What it has to agree on with other ranks.
@@ -417,6 +418,13 @@ class Loop(AbstractContextManager):
             self.images_seen = progress["images_seen"]
             self._seconds = progress["seconds"]
             self._best = progress.get("best")
+        if self.engine.any(
+            self.engine.mean_number(self.images_seen) != self.images_seen
+        ):
+            raise ChibiError(
+                f"the ranks find different checkpoints in {self.run.path}: it must lie on a file "
+                f"system that all machines share"
+            )
         if not self.engine.is_first:
             return
         # Rows written after the checkpoint tell of steps that will be taken again.

@@ -72,7 +72,7 @@ def train_vae(
     parallel_encoder = engine.parallel(encoder)
     parallel_decoder = engine.parallel(decoder)
 
-    noise = torch.Generator(engine.device).manual_seed(config.seed)
+    noise = torch.Generator().manual_seed(config.seed)
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
     parts = {
         "encoder": encoder,
@@ -109,5 +109,5 @@ def train_vae(
 
             each = 1 / len(images_in)  # logged for one image
             loop.log(loss=loss * each, reconstruction=error * each, kl=kl * each)
-    engine.leave()
+    engine.wait()  # until all is written
     return run
