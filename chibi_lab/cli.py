@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 import sys
@@ -25,7 +26,8 @@ from chibi_lab.data import (
     write_shards,
 )
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import compare
+from chibi_lab.evaluation import compare, evaluate
+from chibi_lab.evaluation.evaluate import table
 from chibi_lab.studio import grid
 from chibi_lab.training import (
     GANConfig,
@@ -190,6 +192,25 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Measure what a run draws with the judge that ships."""
+
+    folder: Positional[Path]
+    """Folder of a run."""
+    count: int = 2000
+    """Images in each of five sets to draw, and real images to compare with."""
+    seed: int = 0
+    """Seed of the latents."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> None:
+        """Do it."""
+        result = evaluate(Run.open(self.folder), self.count, self.seed)
+        print(json.dumps(result, indent=2) if self.json else table(result))
+
+
+@dataclass(frozen=True)
 class Export:
     """Copy a run without what only training needs."""
 
@@ -212,6 +233,7 @@ Command = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Sample, subcommand("sample")]
     | Annotated[Compare, subcommand("compare")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Export, subcommand("export")]
 )
 

@@ -25,7 +25,7 @@ def draw_gallery() -> Image.Image:
     real = load_avatars(seeds=split_seeds("test", 8)).images
     samples = [
         to_uint8(sample(Run.open(chibi_lab.weights.path(name)), 8, seed=0))
-        for name in chibi_lab.weights.NAMES
+        for name in chibi_lab.weights.RUNS
     ]
     strip = film_strip([np.asarray(real), *samples])
     return strip.resize(

@@ -2,17 +2,34 @@
 
 from chibi_lab.evaluation.attributes import AttributeReader, coverage, effective_count
 from chibi_lab.evaluation.distances import Memorisation, memorisation, nearest
+from chibi_lab.evaluation.evaluate import evaluate
 from chibi_lab.evaluation.features import psnr, sharpness
+from chibi_lab.evaluation.judge import Judge, load_judge, save_judge, train_judge
 from chibi_lab.evaluation.report import compare
+from chibi_lab.evaluation.sets import (
+    frechet_distance,
+    histogram_distance,
+    kernel_distance,
+    neighbourhoods,
+)
 
 __all__ = [
     "AttributeReader",
+    "Judge",
     "Memorisation",
     "compare",
     "coverage",
     "effective_count",
+    "evaluate",
+    "frechet_distance",
+    "histogram_distance",
+    "kernel_distance",
+    "load_judge",
     "memorisation",
     "nearest",
+    "neighbourhoods",
     "psnr",
+    "save_judge",
     "sharpness",
+    "train_judge",
 ]

@@ -1,26 +1,28 @@
-"""Runs that were trained for long with this package's own command, cut down to what draws.
+"""Weights that were trained with this package: two runs, cut down to what draws, and the judge.
 
-Each is a folder with a model card, ``README.md``, beside the run's files.
+Each is a folder with a model card, ``README.md``.
 """
 
 from pathlib import Path
 
 from chibi_lab.errors import ChibiError
 
-NAMES = ("gan", "vae")
+RUNS = ("gan", "vae")
+NAMES = (*RUNS, "judge")
 
 
 def path(name: str) -> Path:
-    """The folder of a run that comes with the package; open it with ``Run.open``.
+    """A folder that comes with the package.
 
     Args:
-        name: "gan" or "vae": 64 pixels, style *Adventurer* in the pastel palette.
+        name: "gan" or "vae", runs to be opened with ``Run.open``, or "judge". All were trained on
+            64 pixels, style *Adventurer* in the pastel palette.
 
     Returns:
         The folder. It is part of the installed package: read it, never write there.
 
     Raises:
-        ChibiError: If there is no run of that name.
+        ChibiError: If there are no weights of that name.
     """
     if name not in NAMES:
         raise ChibiError(
