@@ -207,7 +207,7 @@ def test_render_writes_pictures_with_their_attributes(
         (["render", "--data", "adventurer", "--split", "half"], "--split"),
         (
             [],
-            "Missing subcommand: Expected one of {render, train, sample, compare, export}",
+            "Missing subcommand: Expected one of {render, train, sample, compare,",
         ),
     ],
 )
