@@ -162,10 +162,9 @@ def ema_average(
     def average(
         averaged: list[Tensor], current: list[Tensor], steps: Tensor | int
     ) -> None:
-        # Tensors: on a GPU, a number would have to be waited for.
-        young = torch.as_tensor(steps).double() * config.batch / 20
-        half_life = young.clamp(max=config.ema_images)
-        weight = (1 - 0.5 ** (config.batch / half_life)).float()
+        # AveragedModel counts on the processor: no GPU is waited for.
+        half_life = min(config.ema_images, int(steps) * config.batch / 20)
+        weight = 1 - 0.5 ** (config.batch / half_life)
         for kept, new in zip(averaged, current, strict=True):
             if kept.is_floating_point():
                 kept.lerp_(new, weight)
