@@ -139,6 +139,17 @@ def test_a_gpu_that_is_not_there_is_one_clear_line() -> None:
     assert Engine("auto", "auto", 8).device.type == "cpu"
 
 
+def test_a_gpu_is_taken_where_there_is_one_for_each_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert Engine("auto", "float32", 8).device.type == "cuda"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ChibiError, match="finds 1 of the 2 GPUs here"):
+        Engine("cuda", "float32", 8)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     own = tmp_path / "own"

@@ -140,9 +140,19 @@ class Engine:
         return self.mean_number(float(flag)) > 0
 
     def wait(self) -> None:
-        """Wait until every rank has come here."""
-        if self._state is not None:
+        """Wait until every rank has come here.
+
+        Raises:
+            ChibiError: If one does not.
+        """
+        if self._state is None:
+            return
+        try:
             self._state.wait_for_everyone()
+        except RuntimeError as error:
+            if not self.is_loss_of_rank(error):
+                raise
+            raise ChibiError("another rank was lost: it says why") from error
 
     def is_loss_of_rank(self, error: BaseException) -> bool:
         """Whether an error tells that another rank does not answer. PyTorch has no type for it."""
