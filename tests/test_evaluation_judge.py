@@ -106,3 +106,11 @@ def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
     text = table(result)
     assert f"{result['figures']['frechet']['value']:.3f}" in text
     assert "hair_color" in text
+
+
+def test_evaluate_says_how_many_images_it_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["evaluate", str(weights.path("gan")), "--count", "100"]) == 2
+    said = capsys.readouterr().err
+    assert "has 200 test images and 100 are to be drawn: at least 514 and 257" in said

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from chibi_lab import weights
 from chibi_lab.data import ImageSet, open_images
+from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation.attributes import coverage, effective_count
 from chibi_lab.evaluation.features import as_images, psnr
-from chibi_lab.evaluation.judge import Judge, load_judge
+from chibi_lab.evaluation.judge import FEATURES, Judge, load_judge
 from chibi_lab.evaluation.sets import (
     frechet_distance,
     histogram_distance,
@@ -52,6 +53,11 @@ def evaluate(run: Run, count: int = 2_000, seed: int = 0) -> dict[str, Any]:
         config.data, config.size, "test", 2 * count, config.seed, config.palette
     )
     half = len(images) // 2
+    if min(half, count) <= FEATURES:
+        raise ChibiError(
+            f"{config.data} has {len(images)} test images and {count} are to be drawn: at least "
+            f"{2 * FEATURES + 2} and {FEATURES + 1} are needed, more than the judge has features"
+        )
     real, others = images.select(slice(half)), images.select(slice(half, 2 * half))
     drawn = sample(run, SETS * count, seed).split(count)
     features = judge.features(real)
