@@ -92,7 +92,7 @@ class Judge(nn.Module):
             pictures: Images of either form, square.
 
         Returns:
-            Attributes, int64 (N, A), in the columns of :attr:`schema`.
+            Attributes, int64 (N, A), in the columns of ``schema``.
         """
         rows = [
             torch.stack([each.argmax(1) for each in self.logits(self(images))], dim=1)

@@ -32,7 +32,7 @@ class Engine:
 
     Args:
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
-        precision: As in :attr:`TrainingConfig.precision`.
+        precision: As in ``TrainingConfig.precision``.
         batch: Images in a step, those of all ranks together.
 
     Attributes:
