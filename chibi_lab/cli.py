@@ -260,9 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.run()
     except ChibiError as error:
         rank = f" rank {os.environ['RANK']}:" if "RANK" in os.environ else ""
-        sys.stderr.write(
-            f"chibi-lab:{rank} {error}\n"
-        )  # at once: other ranks write too
+        # In one piece, since other ranks write too.
+        sys.stderr.write(f"chibi-lab:{rank} {error}\n")
         return 2
     except KeyboardInterrupt:
         print("chibi-lab: stopped", file=sys.stderr)

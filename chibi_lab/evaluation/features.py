@@ -1,5 +1,7 @@
 """What is measured on one picture alone, and the form in which pictures come in."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -41,6 +43,14 @@ def as_images(pictures: Pictures) -> Tensor:
     return images
 
 
+def chunks(pictures: Pictures, count: int) -> Iterator[Tensor]:
+    """Pictures as images, ``count`` at a time, so that memory stays small."""
+    if isinstance(pictures, ImageSet):
+        pictures = pictures.images
+    for start in range(0, max(len(pictures), 1), count):
+        yield as_images(pictures[start : start + count])
+
+
 def shrink(pictures: Pictures, size: int) -> Tensor:
     """Average the pixels down to ``size``, a chunk at a time, so that memory stays small.
 
@@ -53,14 +63,10 @@ def shrink(pictures: Pictures, size: int) -> Tensor:
     Returns:
         Images, (N, 3, size, size) in [-1, 1].
     """
-    if isinstance(pictures, ImageSet):
-        pictures = pictures.images
-    chunks = [
-        as_images(pictures[i : i + 512]) for i in range(0, max(len(pictures), 1), 512)
-    ]
-    if chunks[0].shape[-1] <= size:
-        return torch.cat(chunks)
-    return torch.cat([F.adaptive_avg_pool2d(chunk, size) for chunk in chunks])
+    images = list(chunks(pictures, 512))
+    if images[0].shape[-1] <= size:
+        return torch.cat(images)
+    return torch.cat([F.adaptive_avg_pool2d(chunk, size) for chunk in images])
 
 
 def sharpness(pictures: Pictures) -> Tensor:

@@ -4,30 +4,31 @@ Its features are also the space in which sets of pictures are compared: it was t
 apart what tells avatars apart, which networks trained on photographs were not.
 """
 
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
 
 from chibi_lab.data import AttributeSchema, BatchLoader, ImageSet
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation.features import Pictures, as_images
+from chibi_lab.evaluation.features import Pictures, chunks
 from chibi_lab.models.blocks import LATENT_SIZE, downsampler, widths
 from chibi_lab.training import Engine
+from chibi_lab.training.checkpoint import (
+    halved,
+    read_checkpoint,
+    widened,
+    write_checkpoint,
+)
 
 SIZE = 64  # every picture is brought to it first
 FEATURES = 256
 CHUNK = 256  # pictures that are read at once
-FORMAT = 1
 
 
 class Judge(nn.Module):
@@ -81,7 +82,7 @@ class Judge(nn.Module):
         Returns:
             (N, 256), float32.
         """
-        rows = torch.cat([self(images) for images in _chunks(pictures)])
+        rows = torch.cat([self(images) for images in chunks(pictures, CHUNK)])
         return rows / rows.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
 
     @torch.no_grad()
@@ -96,7 +97,7 @@ class Judge(nn.Module):
         """
         rows = [
             torch.stack([each.argmax(1) for each in self.logits(self(images))], dim=1)
-            for images in _chunks(pictures)
+            for images in chunks(pictures, CHUNK)
         ]
         return torch.cat(rows).numpy()
 
@@ -223,19 +224,13 @@ def wear(images: Tensor, dice: torch.Generator) -> Tensor:
 
 
 def save_judge(judge: Judge, path: Path) -> None:
-    """Write a judge in float16 beside its place, then rename it into place."""
-    metadata = {
-        "format": str(FORMAT),
-        "channels": str(judge.channels),
-        "schema": json.dumps(judge.schema.to_json()),
-    }
-    tensors = {
-        key: value.half().contiguous() if value.is_floating_point() else value
-        for key, value in judge.state_dict().items()
-    }
-    beside = path.with_name(path.name + ".part")
-    save_file(tensors, beside, metadata)
-    beside.replace(path)
+    """Write a judge in float16.
+
+    Raises:
+        ChibiError: If the file cannot be written.
+    """
+    known = {"channels": judge.channels, "schema": judge.schema.to_json()}
+    write_checkpoint(path, halved(judge.state_dict()), known)
 
 
 def load_judge(path: Path) -> Judge:
@@ -245,25 +240,13 @@ def load_judge(path: Path) -> Judge:
         ChibiError: If the file is no judge.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-        schema = AttributeSchema.from_json(json.loads(metadata["schema"]))
-        judge = Judge(schema, int(metadata["channels"]))
-        judge.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-        )
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        tensors, known = read_checkpoint(path)
+        judge = Judge(AttributeSchema.from_json(known["schema"]), known["channels"])
+        judge.load_state_dict(widened(tensors))
+    except (ChibiError, KeyError, TypeError, RuntimeError) as error:
         raise ChibiError(f"{path} is not a judge: {error}") from error
     return judge.eval()
 
 
 def _rise_and_fall(progress: float) -> float:
     return min(progress / 0.05, (1 + math.cos(math.pi * progress)) / 2)
-
-
-def _chunks(pictures: Pictures) -> Iterator[Tensor]:
-    if isinstance(pictures, ImageSet):
-        pictures = pictures.images
-    for start in range(0, max(len(pictures), 1), CHUNK):
-        yield as_images(pictures[start : start + CHUNK])

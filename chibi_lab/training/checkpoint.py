@@ -149,6 +149,16 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     }
 
 
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floats as float16, for weights that ship."""
+    return {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floats as float32, to compute with."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
 def _check_format(path: Path, found: str) -> None:
     if found == str(FORMAT):
         return

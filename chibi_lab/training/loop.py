@@ -212,7 +212,6 @@ class Loop(AbstractContextManager):
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._stopped = False
-        self._turns_between_questions = 1 if engine.ranks == 1 else ASK_EVERY
         # The mean since the last checkpoint of the figure that says which checkpoint is best.
         self._judged_by, self._judged = judged_by, (0.0, 0)
         self._best: dict[str, float] | None = None
@@ -308,7 +307,8 @@ class Loop(AbstractContextManager):
             minutes is not None and time.perf_counter() - self._started >= 60 * minutes
         )
         # Ranks must stop after the same step. To ask each time would cost a wait a step.
-        if self.images_seen // self.run.config.batch % self._turns_between_questions:
+        steps = self.images_seen // self.run.config.batch
+        if self.engine.ranks > 1 and steps % ASK_EVERY:
             return False
         return self.engine.any(self._stopped or late)
 

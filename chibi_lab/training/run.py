@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.models import Decoder, Encoder, Generator
-from chibi_lab.training.checkpoint import read_checkpoint, with_prefix, write_checkpoint
+from chibi_lab.training.checkpoint import (
+    halved,
+    read_checkpoint,
+    widened,
+    with_prefix,
+    write_checkpoint,
+)
 from chibi_lab.training.config import GANConfig, VAEConfig, config_from_json
 
 CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
@@ -373,8 +379,9 @@ def export_run(run: Run, out: Path | str) -> Run:
     (beside / "samples").mkdir()
     for grid in _doublings(run.samples()):
         shutil.copyfile(grid, beside / "samples" / grid.name)
-    halved = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-    write_checkpoint(beside / "checkpoints" / run.latest().name, halved, progress)
+    write_checkpoint(
+        beside / "checkpoints" / run.latest().name, halved(tensors), progress
+    )
     beside.replace(out)
     return Run.open(out)
 
@@ -415,9 +422,8 @@ def _require_kind(run: Run, kind: str) -> Any:
 
 def _fill(network: nn.Module, checkpoint: Path, prefix: str) -> None:
     tensors = with_prefix(read_checkpoint(checkpoint, (prefix,))[0], prefix)
-    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(widened(tensors))
     except RuntimeError as error:
         last = str(error).strip().splitlines()[-1].strip()
         raise ChibiError(
