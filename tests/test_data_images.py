@@ -19,6 +19,11 @@ def numbered(count: int, size: int = 4) -> np.ndarray:
     )
 
 
+def labelled(count: int) -> ImageSet:
+    """Numbered images whose one attribute says whether the number is odd."""
+    return ImageSet(numbered(count), np.arange(count)[:, None] % 2, SCHEMA)
+
+
 def drawn(loader: BatchLoader, batches: int) -> list[torch.Tensor]:
     return [next(loader) for _ in range(batches)]
 
@@ -174,6 +179,38 @@ def test_batches_are_the_images_at_the_indices() -> None:
         assert batch.shape == (4, 3, 4, 4)
         assert loader.indices.dtype == torch.int64
         np.testing.assert_array_equal(to_uint8(batch), images[loader.indices.numpy()])
+
+
+def test_attributes_are_those_of_the_images_given_last() -> None:
+    shares = [BatchLoader(labelled(10), 4, 3, share=(part, 2)) for part in range(2)]
+    shares.append(BatchLoader(labelled(10), 4, 3))
+    for loader in shares:
+        assert loader.schema == SCHEMA
+        assert loader.attributes.shape == (0, 1)
+    for _ in range(5):  # into the third pass
+        for loader in shares:
+            numbers = to_uint8(next(loader))[:, 0, 0, 0]
+            assert loader.attributes.dtype == torch.int64
+            assert loader.attributes[:, 0].tolist() == (numbers % 2).tolist()
+        parts = torch.cat([loader.attributes for loader in shares[:2]])
+        assert torch.equal(parts, shares[2].attributes)
+
+
+def test_attributes_follow_a_loader_that_goes_on() -> None:
+    loader, resumed = (BatchLoader(labelled(10), 4, seed) for seed in (3, 0))
+    drawn(loader, 3)
+    drawn(resumed, 1)
+    resumed.load_state_dict(loader.state_dict())
+    assert resumed.attributes.shape == (0, 1)
+    drawn(loader, 1), drawn(resumed, 1)
+    assert torch.equal(resumed.attributes, loader.attributes)
+
+
+@pytest.mark.parametrize("images", [numbered(4), ImageSet(numbered(4))])
+def test_images_of_which_nothing_is_known_have_no_attributes(images: Any) -> None:
+    loader = BatchLoader(images, batch=2, seed=0)
+    next(loader)
+    assert (loader.schema, loader.attributes) == (None, None)
 
 
 def test_what_does_not_fill_a_batch_waits_for_another_pass() -> None:

@@ -18,6 +18,7 @@ from chibi_lab.data import (
     open_training,
     split_seeds,
     to_float,
+    to_uint8,
     write_shards,
 )
 from chibi_lab.data import (
@@ -102,6 +103,36 @@ def test_a_pass_draws_every_image_once_in_an_order_of_its_own(folder: Path) -> N
     assert not torch.equal(torch.cat(drawn(other, 9)), first)
 
 
+def test_attributes_come_with_their_image_through_shares_and_resume(
+    folder: Path,
+) -> None:
+    shards = open_shards(folder)
+    everything = shards.load(90)
+    known = {
+        image.tobytes(): row.tolist()
+        for image, row in zip(everything.images, everything.attributes, strict=True)
+    }
+    whole, resumed = ShardLoader(shards, 8, 3), ShardLoader(shards, 8, 0)
+    shares = [ShardLoader(shards, 8, 3, share=(part, 2)) for part in range(2)]
+    assert whole.schema == shards.schema == everything.schema
+    assert whole.attributes.shape == (0, len(shards.schema))
+    for step in range(14):  # into the second pass
+        if step == 5:
+            next(resumed)
+            resumed.load_state_dict(whole.state_dict())
+            assert resumed.attributes.shape == (0, len(shards.schema))
+        rows = [known[image.tobytes()] for image in to_uint8(next(whole))]
+        assert whole.attributes.dtype == torch.int64
+        assert whole.attributes.tolist() == rows
+        for share in shares:
+            next(share)
+        parts = torch.cat([share.attributes for share in shares])
+        assert torch.equal(parts, whole.attributes)
+        if step >= 5:
+            next(resumed)
+            assert torch.equal(resumed.attributes, whole.attributes)
+
+
 def test_shares_make_up_the_batch_and_stand_at_one_place(folder: Path) -> None:
     shards = open_shards(folder)
     whole = ShardLoader(shards, batch=8, seed=3)
@@ -165,9 +196,26 @@ def test_damaged_and_foreign_shards_are_one_clear_line(
     with pytest.raises(ChibiError, match="do not fill one batch"):
         open_loader(open_shards(folder), 1_000, 0)
     manifest = json.loads((bad / "shards.json").read_text())
+    (bad / "shards.json").write_text(json.dumps(manifest | {"schema": None}))
+    with pytest.raises(ChibiError, match="an attribute schema is a JSON object"):
+        ShardLoader(open_shards(bad), 8, 0)
     (bad / "shards.json").write_text(json.dumps(manifest | {"format": 99}))
     with pytest.raises(ChibiError, match="shard format 99"):
         open_shards(bad)
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"7", b'{"hair": "none"}'])
+def test_attributes_that_fit_no_schema_are_one_clear_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    read = shards_module._samples
+    monkeypatch.setattr(
+        shards_module, "_samples", lambda path: [(png, text) for png, _ in read(path)]
+    )
+    with pytest.raises(ChibiError, match="are damaged: "):
+        next(ShardLoader(open_shards(folder), 8, 0))
+    with pytest.raises(ChibiError, match="are damaged: "):
+        open_shards(folder).load(1)
 
 
 def test_training_on_shards_is_resumed_exactly(folder: Path, tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ class BatchLoader(Iterator[torch.Tensor]):
     fewer than a batch, are not drawn in that pass.
 
     Attributes:
+        schema: Names the columns and values of `attributes`; None where nothing is known.
         indices: int64, shape (batch / shares,): which images were given last. At first empty.
     """
 
@@ -185,8 +186,12 @@ class BatchLoader(Iterator[torch.Tensor]):
             )
         self.batch = batch
         self.device = torch.device(device)
+        self.schema = images.schema if isinstance(images, ImageSet) else None
         self.indices = torch.empty(0, dtype=torch.int64)
         self._pixels = _share(pixels).to(self.device)
+        self._attributes = (
+            None if self.schema is None else _share(images.attributes).to(self.device)
+        )
         self._seed, self._share = seed, share
         self._pass = 0
         self._position = 0
@@ -207,6 +212,13 @@ class BatchLoader(Iterator[torch.Tensor]):
         self.indices = batch.chunk(parts)[part]
         self._position += self.batch
         return to_float(self._pixels[self.indices.to(self.device)])
+
+    @property
+    def attributes(self) -> torch.Tensor | None:
+        """Of the images given last: int64, shape (batch / shares, A), on the device, or None."""
+        if self._attributes is None:
+            return None
+        return self._attributes[self.indices.to(self.device)]
 
     def state_dict(self) -> dict[str, int]:
         """Where the loader stands: three integers, enough to go on from here."""

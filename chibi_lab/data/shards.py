@@ -66,6 +66,15 @@ class ShardSet:
         """Height and width in pixels."""
         return self.manifest["size"]
 
+    @property
+    def schema(self) -> AttributeSchema:
+        """Names the columns and values of the attributes.
+
+        Raises:
+            ChibiError: If `shards.json` does not say.
+        """
+        return AttributeSchema.from_json(self.manifest.get("schema"))
+
     def load(self, count: int) -> ImageSet:
         """The first images with their attributes, in memory.
 
@@ -75,14 +84,14 @@ class ShardSet:
         Raises:
             ChibiError: If an archive cannot be read.
         """
-        schema = AttributeSchema.from_json(self.manifest["schema"])
+        schema = self.schema
         pixels, rows = [], []
         for file in self.files:
             for png, attributes in _samples(self.folder / file):
                 if len(pixels) == count:
                     break
                 pixels.append(_decode(png, self.size, self.folder / file))
-                rows.append(schema.encode(json.loads(attributes)))
+                rows.append(_encode(attributes, schema, self.folder / file))
         return ImageSet(
             np.stack(pixels), np.array(rows, dtype=np.int64), schema, self.manifest
         )
@@ -193,6 +202,11 @@ class ShardLoader(Iterator[torch.Tensor]):
     Every pass shuffles the archives, takes some at a time, and shuffles the images of those: memory
     holds that many archives, however many there are. The images left over at the end of each such
     stretch, fewer than a batch, are not drawn in that pass.
+
+    Attributes:
+        schema: Names the columns and values of `attributes`.
+        attributes: Of the images given last: int64, shape (batch / shares, A), on the device. At
+            first empty.
     """
 
     def __init__(
@@ -214,7 +228,8 @@ class ShardLoader(Iterator[torch.Tensor]):
                 all archives, but decodes its own pictures only, which takes longer.
 
         Raises:
-            ChibiError: If a stretch of archives does not fill one batch.
+            ChibiError: If a stretch of archives does not fill one batch, or `shards.json` does
+                not say what the attributes mean.
         """
         if min(shards.counts) * min(WINDOW, len(shards.files)) < batch:
             raise ChibiError(
@@ -223,11 +238,12 @@ class ShardLoader(Iterator[torch.Tensor]):
             )
         self.batch = batch
         self.device = torch.device(device)
+        self.schema = shards.schema
+        self.attributes = self._table([])
         self._shards, self._seed, self._share = shards, seed, share
         self._pass = self._stretch = self._position = 0
-        self._samples: list[bytes] | None = (
-            None  # of this stretch, in the order of the batches
-        )
+        # PNG and JSON of each sample of this stretch, in the order of the batches.
+        self._samples: list[tuple[bytes, bytes]] | None = None
 
     def __iter__(self) -> ShardLoader:
         """The loader is its own iterator, and never ends."""
@@ -247,7 +263,10 @@ class ShardLoader(Iterator[torch.Tensor]):
         wanted = self._samples[first : first + self.batch // parts]
         self._position += self.batch
         size, folder = self._shards.size, self._shards.folder
-        pixels = np.stack([_decode(png, size, folder) for png in wanted])
+        pixels = np.stack([_decode(png, size, folder) for png, _ in wanted])
+        self.attributes = self._table(
+            [_encode(text, self.schema, folder) for _, text in wanted]
+        )
         return to_float(torch.from_numpy(pixels).to(self.device))
 
     def state_dict(self) -> dict[str, int]:
@@ -280,16 +299,21 @@ class ShardLoader(Iterator[torch.Tensor]):
         self._seed, self._pass = seed, number
         self._stretch, self._position = stretch, position
         self._samples = None
+        self.attributes = self._table([])
 
-    def _read(self) -> list[bytes]:
-        """The PNG files of this stretch, in the order of its batches."""
+    def _table(self, rows: list[tuple[int, ...]]) -> torch.Tensor:
+        table = torch.tensor(rows, dtype=torch.int64, device=self.device)
+        return table.reshape(len(rows), len(self.schema))
+
+    def _read(self) -> list[tuple[bytes, bytes]]:
+        """The samples of this stretch, in the order of its batches."""
         generator = generator_of_pass(self._seed, self._pass)
         order = torch.randperm(len(self._shards.files), generator=generator).tolist()
         chosen = order[self._stretch * WINDOW : (self._stretch + 1) * WINDOW]
         samples = [
-            png
+            sample
             for number in chosen
-            for png, _ in _samples(self._shards.folder / self._shards.files[number])
+            for sample in _samples(self._shards.folder / self._shards.files[number])
         ]
         generator.manual_seed(generator.initial_seed() ^ (self._stretch + 1))
         return [samples[i] for i in torch.randperm(len(samples), generator=generator)]
@@ -369,6 +393,14 @@ def _decode(png: bytes, size: int, where: Path) -> np.ndarray:
     if pixels.shape != (size, size, 3):
         raise ChibiError(f"a picture in {where} is not {size} × {size} pixels")
     return pixels
+
+
+def _encode(text: bytes, schema: AttributeSchema, where: Path) -> tuple[int, ...]:
+    """The attributes of a sample as one row of integers."""
+    try:
+        return schema.encode(json.loads(text))
+    except (ValueError, TypeError) as error:  # no JSON, no object, or of another schema
+        raise ChibiError(f"attributes in {where} are damaged: {error}") from error
 
 
 def _check_unfinished(out: Path, manifest: dict[str, Any]) -> None:

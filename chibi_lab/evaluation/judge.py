@@ -155,7 +155,6 @@ def train_judge(
         )
     engine = Engine("auto", "auto", batch)
     loader = BatchLoader(labelled, batch, seed, engine.device)
-    labels = torch.from_numpy(labelled.attributes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = Judge(labelled.schema, channels)
@@ -173,14 +172,13 @@ def train_judge(
     with bar:
         for step in range(steps):
             pictures = wear(next(loader), dice)
-            wanted = labels[loader.indices].to(engine.device)
             with engine.mixed_precision():
                 logits = judge.logits(
                     judge(pictures.contiguous(memory_format=torch.channels_last))
                 )
             loss = sum(
                 F.cross_entropy(each.float(), column)
-                for each, column in zip(logits, wanted.T, strict=True)
+                for each, column in zip(logits, loader.attributes.T, strict=True)
             )
             optimizer.zero_grad()
             loss.backward()
