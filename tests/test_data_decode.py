@@ -346,6 +346,36 @@ def test_scaling_down_takes_even_steps(tmp_path: Path) -> None:
     assert set(steps.tolist()) == {15, 16}  # 10 * 25 / 16 is 15.6
 
 
+def test_a_portrait_is_the_largest_centred_part_of_its_shape(tmp_path: Path) -> None:
+    """Stripes of 8 pixels say what was cut off: left and right, or above and below."""
+    stripes = np.repeat(np.arange(0, 240, 20, dtype=np.uint8), 8)
+    for width, height, kept in ((96, 64, range(3, 9)), (48, 96, range(2, 10))):
+        across = width > height
+        grey = np.broadcast_to(
+            stripes[None, :] if across else stripes[:, None], (height, width)
+        )
+        path = tmp_path / "picture.png"
+        Image.fromarray(np.ascontiguousarray(grey)).save(path)
+        image = read_picture(path, 64, WHITE, 48)
+        assert image.shape == (64, 48, 3)
+        line = image[0, :, 0] if across else image[:, 0, 0]
+        assert line.tolist() == [20 * stripe for stripe in kept for _ in range(8)]
+        half = read_picture(path, 32, WHITE, 24)
+        assert half.shape == (32, 24, 3)
+        line = half[0, :, 0] if across else half[:, 0, 0]
+        assert line[1::4].tolist() == [20 * stripe for stripe in kept]
+
+
+def test_a_portrait_is_turned_upright_first(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = Image.fromarray(quarters(64, 48))
+    (tmp_path / "picture").write_bytes(save(lying, "PNG", exif=exif))
+    image = read_picture(tmp_path / "picture", 64, WHITE, 48)
+    upright = lying.transpose(Image.Transpose.ROTATE_270)
+    assert np.array_equal(image, np.asarray(upright))
+
+
 def test_a_picture_is_never_enlarged(tmp_path: Path) -> None:
     data = save(Image.new("RGB", (63, 200)), "PNG")
     assert reason(data, tmp_path) == "too small: 63 x 200 px, at least 64 x 64 needed"

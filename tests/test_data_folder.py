@@ -201,6 +201,7 @@ def test_the_manifest_says_what_was_read(tmp_path: Path) -> None:
         "source": "folder",
         "folder": str(tmp_path),
         "size": 16,
+        "width": 16,
         "background": "navy",
         "count": 3,
         "credit": "",
@@ -213,6 +214,21 @@ def test_the_manifest_says_what_was_read(tmp_path: Path) -> None:
         None,
         "",
     )
+
+
+def test_portraits_are_cut_out_before_they_are_scaled(tmp_path: Path) -> None:
+    paint(tmp_path / "low.png", 1, side=60)
+    # 48 x 64 is the shape asked for: nothing of it is lost, though a square would lose a quarter.
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "portrait.png")
+    images, report = read_folder(tmp_path, 64, minimum=1, progress=False, width=48)
+    assert (images.size, images.width, images.manifest["width"]) == (64, 48, 48)
+    np.testing.assert_array_equal(images.images, pixels[None])
+    assert skipped(report) == {
+        "low.png": "too small: 60 x 60 px, at least 48 x 64 needed"
+    }
+    assert "48 x 64 px or more" in error(tmp_path, width=48)
+    assert "3:4" in error(tmp_path, width=40)
 
 
 def test_the_background_is_chosen_by_name_or_number(tmp_path: Path) -> None:

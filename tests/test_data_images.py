@@ -130,6 +130,32 @@ def test_select_outside_is_an_error() -> None:
         ImageSet(numbered(4)).select([4])
 
 
+def test_crop_gives_the_middle_columns_as_a_view() -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[:] = np.arange(8)[:, None]
+    rows = np.array([[0], [1]])
+    square = ImageSet(images, rows, SCHEMA, {"size": 8})
+    assert (square.size, square.width) == (8, 8)
+    portraits = square.crop(6)
+    assert (portraits.size, portraits.width) == (8, 6)
+    assert portraits.images[1, 0, :, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.shares_memory(portraits.images, images)
+    assert portraits.attributes is rows and portraits.schema is SCHEMA
+    assert portraits.manifest == {"size": 8, "width": 6}
+    assert square.manifest == {"size": 8}
+
+
+@pytest.mark.parametrize("width", [0, -6, 5, 12])
+def test_crop_to_another_shape_is_an_error(width: int) -> None:
+    with pytest.raises(ChibiError, match=f"not {width} x 8 pixels"):
+        ImageSet(numbered(2, 8)).crop(width)
+
+
+def test_what_is_cut_off_does_not_come_back() -> None:
+    with pytest.raises(ChibiError, match="3:4"):
+        ImageSet(numbered(2, 8)).crop(6).crop(8)
+
+
 def test_own_pictures_need_no_credit() -> None:
     assert ImageSet(numbered(1)).credit == ""
 
@@ -211,6 +237,24 @@ def test_images_of_which_nothing_is_known_have_no_attributes(images: Any) -> Non
     loader = BatchLoader(images, batch=2, seed=0)
     next(loader)
     assert (loader.schema, loader.attributes) == (None, None)
+
+
+def test_batches_of_portraits_are_read_from_the_file_itself(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", pixels)
+    mapped = ImageSet(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    loader = BatchLoader(mapped.crop(6), batch=4, seed=0)
+    batch = next(loader)
+    assert batch.shape == (4, 3, 8, 6)
+    assert batch.is_contiguous()
+    expected = pixels[loader.indices.numpy(), :, 1:7]
+    np.testing.assert_array_equal(to_uint8(batch), expected)
+    assert loader._pixels.data_ptr() == mapped.images[:, :, 1:].ctypes.data
+
+
+def test_images_that_run_backwards_are_read_too() -> None:
+    batch = next(BatchLoader(numbered(4)[::-1], batch=4, seed=0))
+    assert sorted(to_uint8(batch)[:, 0, 0, 0].tolist()) == [0, 1, 2, 3]
 
 
 def test_what_does_not_fill_a_batch_waits_for_another_pass() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chibi_lab.data import open_images
+from chibi_lab.data import open_images, open_loader, open_training, write_shards
+from chibi_lab.data import shards as shards_module
 from chibi_lab.errors import ChibiError
 
 
@@ -72,6 +73,46 @@ def test_the_seed_decides_how_a_folder_is_split(tmp_path: Path) -> None:
     assert (
         len({frozenset(pictures(folder, "validation", seed)) for seed in range(4)}) > 1
     )
+
+
+def test_portraits_of_a_style_are_cut_out_of_the_same_cache(tmp_path: Path) -> None:
+    square = open_images("identicon", 16, count=3, progress=False)
+    portraits = open_images("identicon", 16, count=3, progress=False, width=12)
+    np.testing.assert_array_equal(portraits.images, square.images[:, :, 2:14])
+    np.testing.assert_array_equal(portraits.attributes, square.attributes)
+    assert (portraits.size, portraits.width) == (16, 12)
+    assert portraits.manifest == {**square.manifest, "width": 12}
+    again = open_images("identicon", 16, count=3, progress=False, width=16)
+    assert again.manifest == square.manifest
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
+
+
+def test_portraits_are_trained_on_from_wherever_they_come(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards_module, "SHARD", 4)
+        write_shards(
+            "identicon", range(12), 16, "pastel", shards, workers=1, progress=False
+        )
+    own = write_pictures(tmp_path / "own", 40)
+    for data in ("identicon", own, shards):
+        images = open_training(data, 16, 4, "pastel", progress=False, width=12)
+        assert (images.size, images.width, images.manifest["width"]) == (16, 12, 12)
+        assert next(open_loader(images, 4, 0)).shape == (4, 3, 16, 12)
+    held_out = open_images(shards, 16, "test", 4, progress=False, width=12)
+    assert held_out.images.shape == (4, 16, 12, 3)
+
+
+def test_another_width_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    own = write_pictures(tmp_path / "own", 40)
+    for data in ("identicon", own):
+        for open_them in (
+            lambda data: open_images(data, 16, progress=False, width=10),
+            lambda data: open_training(data, 16, 9, "pastel", False, width=10),
+        ):
+            with pytest.raises(ChibiError, match="not 10 x 16 pixels"):
+                open_them(data)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_folder_with_the_name_of_a_style_needs_its_dot(

@@ -133,6 +133,19 @@ def test_attributes_come_with_their_image_through_shares_and_resume(
             assert torch.equal(resumed.attributes, whole.attributes)
 
 
+def test_portraits_are_the_middle_columns(folder: Path) -> None:
+    shards = open_shards(folder).crop(24)
+    assert (shards.size, shards.width, shards.manifest["width"]) == (32, 24, 24)
+    square, portraits = open_shards(folder).load(5), shards.load(5)
+    np.testing.assert_array_equal(portraits.images, square.images[:, :, 4:28])
+    assert (portraits.width, portraits.manifest["width"]) == (24, 24)
+    wide, narrow = (ShardLoader(s, 8, 3) for s in (open_shards(folder), shards))
+    assert torch.equal(next(narrow), next(wide)[..., 4:28])
+    assert torch.equal(narrow.attributes, wide.attributes)
+    with pytest.raises(ChibiError, match="3:4"):
+        shards.crop(20)
+
+
 def test_shares_make_up_the_batch_and_stand_at_one_place(folder: Path) -> None:
     shards = open_shards(folder)
     whole = ShardLoader(shards, batch=8, seed=3)

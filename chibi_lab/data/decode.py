@@ -1,13 +1,13 @@
-"""One picture file of any kind becomes `size` × `size` pixels of 8-bit sRGB.
+"""One picture file of any kind becomes 8-bit sRGB of one size, square or 3:4.
 
 How, and why so:
 
 - 16-bit grey is scaled to 8 bits; Pillow alone would clip it to white.
-- The picture is turned upright, and its largest centred square is filtered down with Pillow's
-  Hamming filter. Against an exact area average of drawn avatars it was the closest at nearly every
-  size tried (64 px from 100, 150, 200, 300 and 1000 px: 33, 38, 39, 40, 41 dB). Lanczos and bicubic
-  ring beside the flat areas of drawings (32 to 35 dB), and a box leaves uneven steps where the
-  sizes do not divide (29 to 38 dB, 48 dB from 1000 px).
+- The picture is turned upright, and its largest centred part of the right shape is filtered down
+  with Pillow's Hamming filter. Against an exact area average of drawn avatars it was the closest at
+  nearly every size tried (64 px from 100, 150, 200, 300 and 1000 px: 33, 38, 39, 40, 41 dB).
+  Lanczos and bicubic ring beside the flat areas of drawings (32 to 35 dB), and a box leaves uneven
+  steps where the sizes do not divide (29 to 38 dB, 48 dB from 1000 px).
 - The filter averages the stored, gamma-encoded values, not light. Light would be physically right
   (a fine black and white pattern comes out darker here), but the rendered avatars, the metrics and
   published data sets all average stored values, so pictures of both kinds stay comparable.
@@ -49,21 +49,25 @@ class UnusablePictureError(Exception):
     """A file cannot be used; the message is the reason, as "kind" or "kind: detail"."""
 
 
-def read_picture(path: Path, size: int, background: tuple[int, ...]) -> np.ndarray:
+def read_picture(
+    path: Path, size: int, background: tuple[int, ...], width: int | None = None
+) -> np.ndarray:
     """Read a PNG, JPEG, WebP, GIF (first frame) or BMP file, told by its content.
 
     Args:
         path: The file. It is opened for reading only.
-        size: Height and width wanted, in pixels; the shorter side has at least as many.
+        size: Height wanted, in pixels; the picture has at least as many.
         background: Red, green and blue (0 to 255) of what transparent parts are laid on.
+        width: Width wanted, by default the height; the picture is at least as wide.
 
     Returns:
-        uint8, shape (size, size, 3): the centred square, upright.
+        uint8, shape (size, width, 3): the largest centred part of this shape, upright.
 
     Raises:
         UnusablePictureError: If the file cannot be read, is no picture, is truncated, too small,
             or so large that it may be a decompression bomb, which is then not decoded.
     """
+    width = size if width is None else width
     try:
         file = path.open("rb")
     except OSError as error:
@@ -71,25 +75,18 @@ def read_picture(path: Path, size: int, background: tuple[int, ...]) -> np.ndarr
     try:
         with file, Image.open(file, formats=FORMATS) as image:
             # The header is all that was read so far: a bomb is never decoded.
-            width, height = image.size
-            if width * height > MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if min(width, height) < size:
-                raise UnusablePictureError(
-                    f"too small: {width} x {height} px, at least {size} x {size} needed"
-                )
             profile = image.info.get("icc_profile")
             picture = _decode(image)
             upright = UPRIGHT.get(_orientation(image))
-    except UnusablePictureError:
-        raise
     except Image.DecompressionBombError:
         raise UnusablePictureError(
             f"decompression bomb: more than {MAX_PIXELS:,} pixels"
         ) from None
     except MemoryError:
         raise UnusablePictureError(
-            f"too large for memory: {width} x {height} px"
+            f"too large for memory: {image.width} x {image.height} px"
         ) from None
     except UnidentifiedImageError:
         raise UnusablePictureError(
@@ -103,13 +100,22 @@ def read_picture(path: Path, size: int, background: tuple[int, ...]) -> np.ndarr
         raise UnusablePictureError(f"{kind}: {_says(error)}") from None
     if upright is not None:
         picture = picture.transpose(upright)
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    if picture.width < width or picture.height < size:
+        raise UnusablePictureError(
+            f"too small: {picture.width} x {picture.height} px, "
+            f"at least {width} x {size} needed"
+        )
+    # As wide as the picture, or as high; what is cut off on either side is whole pixels.
+    across = min(picture.width, picture.height * width / size)
+    down = min(picture.height, picture.width * size / width)
+    left, top = (picture.width - across) // 2, (picture.height - down) // 2
     # With alpha, Pillow weighs colours by it, so what is transparent does not bleed into the rest.
-    square = picture.resize(
-        (size, size), Image.Resampling.HAMMING, box=(left, top, left + side, top + side)
+    small = picture.resize(
+        (width, size),
+        Image.Resampling.HAMMING,
+        box=(left, top, left + across, top + down),
     )
-    return np.asarray(_to_rgb(square, profile, background))
+    return np.asarray(_to_rgb(small, profile, background))
 
 
 def _decode(image: ImageFile) -> Image.Image:

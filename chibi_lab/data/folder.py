@@ -22,7 +22,7 @@ from PIL import Image, ImageColor
 from tqdm.auto import tqdm
 
 from chibi_lab.data.decode import FORMAT_NAMES, UnusablePictureError, read_picture
-from chibi_lab.data.images import ImageSet
+from chibi_lab.data.images import ImageSet, check_shape
 from chibi_lab.errors import ChibiError
 
 
@@ -62,8 +62,9 @@ def read_folder(
     background: str = "#ffffff",
     minimum: int = 32,
     progress: bool = True,
+    width: int | None = None,
 ) -> tuple[ImageSet, FolderReport]:
-    """Read every picture under a folder, searched recursively, as square images of one size.
+    """Read every picture under a folder, searched recursively, as images of one size.
 
     PNG, JPEG, WebP, GIF (first frame) and BMP are told by their content, whatever their names.
     Hidden files and folders are left out, and links to folders are not followed (so no loop can
@@ -71,22 +72,26 @@ def read_folder(
 
     Args:
         folder: Where to look. Nothing in it is changed.
-        size: Height and width of the images in pixels. Pictures with a shorter side are left out.
+        size: Height of the images in pixels. Pictures that are lower or narrower than the images
+            are left out.
         background: What transparent parts are laid on: a colour as in CSS.
         minimum: The fewest pictures that are worth going on with.
         progress: Whether to show a progress bar.
+        width: Width of the images: 3/4 of the height, or by default as much.
 
     Returns:
-        The images, uint8 (N, size, size, 3), sorted by relative path, which the manifest lists
+        The images, uint8 (N, size, width, 3), sorted by relative path, which the manifest lists
         as `files` (beside `skipped`, a list of `path` and `reason`); and the report.
 
     Raises:
         ChibiError: If there is no such folder, if fewer than `minimum` pictures can be used, or
-            if `size` or `background` make no sense. It says what was found.
+            if `size`, `width` or `background` make no sense. It says what was found.
     """
     root = Path(folder).expanduser()
     if size < 1:
         raise ChibiError(f"the size of images is at least 1 pixel, not {size}")
+    width = size if width is None else width
+    check_shape(size, width)
     try:
         colour = ImageColor.getcolor(background, "RGB")
     except ValueError:
@@ -101,16 +106,16 @@ def read_folder(
 
     files, skipped = _find(root)
     try:
-        images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+        images = np.empty((len(files), size, width, 3), dtype=np.uint8)
     except (MemoryError, ValueError):
         raise ChibiError(
-            f"{len(files)} pictures of {size} x {size} px do not fit into memory: "
+            f"{len(files)} pictures of {width} x {size} px do not fit into memory: "
             "take a smaller size"
         ) from None
 
     def read(path: Path) -> np.ndarray | str:
         try:
-            return read_picture(root / path, size, colour)
+            return read_picture(root / path, size, colour, width)
         except UnusablePictureError as error:
             return str(error)
 
@@ -134,16 +139,17 @@ def read_folder(
     finally:
         pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
     # In place: gives memory back.
-    images.resize((len(used), size, size, 3), refcheck=False)
+    images.resize((len(used), size, width, 3), refcheck=False)
 
     skipped.sort(key=lambda skip: skip.path.as_posix())
     report = FolderReport(root, tuple(used), tuple(skipped))
     if len(used) < max(minimum, 1):
-        raise ChibiError(_too_few(report, max(minimum, 1), size))
+        raise ChibiError(_too_few(report, max(minimum, 1), size, width))
     manifest = {
         "source": "folder",
         "folder": str(folder),
         "size": size,
+        "width": width,
         "background": background,
         "count": len(used),
         "credit": "",
@@ -263,10 +269,10 @@ def _no_candidate(entry: os.DirEntry[str]) -> str:
     return "" if found.st_size else "empty file"
 
 
-def _too_few(report: FolderReport, minimum: int, size: int) -> str:
+def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
     """The line that says what was found and what would be right."""
     folder = _printable(report.folder)
-    wanted = f"needed: at least {minimum} ({FORMAT_NAMES}, {size} x {size} px or more)"
+    wanted = f"needed: at least {minimum} ({FORMAT_NAMES}, {width} x {size} px or more)"
     if not report.used and not report.skipped:
         return f"{folder} is empty; pictures {wanted}"
     line = f"{folder}: usable pictures: {len(report.used)}, {wanted}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from chibi_lab.errors import ChibiError
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Square RGB images of one size, with what is known about them.
+    """RGB images of one size, square or 3:4, with what is known about them.
 
     Attributes:
-        images: uint8, shape (N, H, W, 3), H = W. May be a memory-mapped file: read, never written.
+        images: uint8, shape (N, H, W, 3), W = H or 4 W = 3 H. May be a memory-mapped file: read,
+            never written.
         attributes: int64, shape (N, A), or None where nothing is known.
         schema: Names the columns and values of `attributes`; None exactly when they are.
         manifest: Where the images come from: style, palette, seeds, licence, or the folder.
@@ -36,8 +38,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         """Check shapes and types once, so that nobody else has to."""
         _check_uint8(self.images)
-        if self.images.shape[1] != self.images.shape[2]:
-            raise ChibiError(f"images must be square, not of shape {self.images.shape}")
+        check_shape(self.size, self.width)
         if (self.attributes is None) != (self.schema is None):
             raise ChibiError("attributes and their schema come together or not at all")
         if self.attributes is not None and self.schema is not None:
@@ -54,13 +55,34 @@ class ImageSet:
 
     @property
     def size(self) -> int:
-        """Height and width in pixels."""
+        """Height in pixels."""
         return self.images.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Width in pixels: the height, or 3/4 of it."""
+        return self.images.shape[2]
 
     @property
     def credit(self) -> str:
         """The line that must stand wherever these pictures are shown; "" for own pictures."""
         return self.manifest.get("credit", "")
+
+    def crop(self, width: int) -> ImageSet:
+        """The middle columns of square images, as a view: nothing is read from disk.
+
+        Args:
+            width: How many columns, 3/4 of the height; the manifest will say so.
+
+        Raises:
+            ChibiError: If `width` is something else, or more than there is.
+        """
+        check_shape(self.size, width)
+        return dataclasses.replace(
+            self,
+            images=self.images[:, :, middle(self.width, width)],
+            manifest={**self.manifest, "width": width},
+        )
 
     def select(self, indices: Sequence[int] | np.ndarray | slice) -> ImageSet:
         """The images at `indices`, in that order, with their attributes.
@@ -260,14 +282,34 @@ def generator_of_pass(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
+def check_shape(height: int, width: int) -> None:
+    """Accept the two shapes of images.
+
+    Raises:
+        ChibiError: If it is neither square nor 3:4.
+    """
+    if width != height and 4 * width != 3 * height:
+        raise ChibiError(
+            "images are square, or 3:4 with a width of 3/4 of their height, "
+            f"not {width} x {height} pixels"
+        )
+
+
+def middle(size: int, width: int) -> slice:
+    """The columns that stay when both sides of a square are cut off."""
+    left = (size - width) // 2
+    return slice(left, left + width)
+
+
 def _share(images: np.ndarray) -> torch.Tensor:
-    """The array as a tensor, without a copy where it lies in one piece; it is only read."""
+    """The array as a tensor, without a copy unless it runs backwards; it is only read."""
     with warnings.catch_warnings():
         # A read-only file is what we want; torch warns because writing to it would be undefined.
         warnings.filterwarnings(
             "ignore", message="The given NumPy array is not writable"
         )
-        return torch.from_numpy(np.ascontiguousarray(images))
+        backwards = min(images.strides) < 0  # which torch does not have
+        return torch.from_numpy(np.ascontiguousarray(images) if backwards else images)
 
 
 def _check_uint8(images: np.ndarray | torch.Tensor) -> None:

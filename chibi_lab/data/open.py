@@ -9,7 +9,7 @@ import torch
 
 from chibi_lab.data.cache import load_avatars, split_seeds
 from chibi_lab.data.folder import read_folder, split_folder
-from chibi_lab.data.images import BatchLoader, ImageSet
+from chibi_lab.data.images import BatchLoader, ImageSet, check_shape
 from chibi_lab.data.shards import INDEX, ShardLoader, ShardSet, open_shards
 from chibi_lab.data.styles import style_names
 from chibi_lab.errors import ChibiError
@@ -23,30 +23,38 @@ def open_images(
     seed: int = 0,
     palette: str = "pastel",
     progress: bool = True,
+    width: int | None = None,
 ) -> ImageSet:
     """Open one split of a data set. No seed and no picture is in two splits.
 
     Args:
         data: A style of DiceBear, such as "adventurer", or a folder of pictures or of shards. A
             style comes first; a folder of the same name is "./adventurer".
-        size: Height and width in pixels.
+        size: Height in pixels.
         split: "train", "validation" or "test".
         count: How many avatars, or images of shards at most. Of a folder every picture is used:
             90% to train, 5% and 5% to validate and to test.
         seed: How a folder is split; avatars have their own seeds.
         palette: Colours of avatars: "pastel" or "original".
         progress: Show a progress bar where it takes long.
+        width: Width in pixels: 3/4 of the height, or by default as much. Avatars lose their sides,
+            for they are drawn square with the head in the middle; of a picture the largest
+            centred part of this shape is taken.
 
     Returns:
         The images; the `manifest` says where they come from and, under "skipped", which files of
         a folder were left out, and why.
 
     Raises:
-        ChibiError: If there is no such style or folder, no such split, or too few usable pictures.
+        ChibiError: If there is no such style or folder, no such split, too few usable pictures, or
+            no such width.
     """
     seeds = split_seeds(split, count)
+    width = size if width is None else width
+    check_shape(size, width)
     if str(data) in style_names():
-        return load_avatars(str(data), size, seeds, palette, progress=progress)
+        avatars = load_avatars(str(data), size, seeds, palette, progress=progress)
+        return avatars if width == size else avatars.crop(width)
     if not Path(data).expanduser().exists():
         close = difflib.get_close_matches(str(data), style_names(), n=3)
         hint = (
@@ -56,29 +64,37 @@ def open_images(
         )
         raise ChibiError(f"there is no style and no folder {str(data)!r}; {hint}")
     if is_sharded(data):
-        return _open_shards(data, size, split).load(count)
-    images, _ = read_folder(data, size, progress=progress)
+        return _open_shards(data, size, split, width).load(count)
+    images, _ = read_folder(data, size, progress=progress, width=width)
     return split_folder(images, seed=seed)[split]
 
 
 def open_training(
-    data: str | Path, size: int, count: int, palette: str, progress: bool = True
+    data: str | Path,
+    size: int,
+    count: int,
+    palette: str,
+    progress: bool = True,
+    width: int | None = None,
 ) -> ImageSet | ShardSet:
     """The training images of a data set; shards stay on disk, whatever `count` says.
 
     Args:
         data: A style of DiceBear, a folder of pictures, or one of shards.
-        size: Height and width in pixels.
+        size: Height in pixels.
         count: How many avatars to draw.
         palette: Colours of avatars: "pastel" or "original".
         progress: Show a progress bar where it takes long.
+        width: Width in pixels: 3/4 of the height, or by default as much.
 
     Raises:
         ChibiError: As :func:`open_images`.
     """
     if str(data) not in style_names() and is_sharded(data):
-        return _open_shards(data, size, "train")
-    return open_images(data, size, count=count, palette=palette, progress=progress)
+        return _open_shards(data, size, "train", width)
+    return open_images(
+        data, size, count=count, palette=palette, progress=progress, width=width
+    )
 
 
 def open_loader(
@@ -109,10 +125,12 @@ def is_sharded(data: str | Path) -> bool:
     return (Path(data).expanduser() / INDEX).is_file()
 
 
-def _open_shards(data: str | Path, size: int, split: str) -> ShardSet:
+def _open_shards(
+    data: str | Path, size: int, split: str, width: int | None
+) -> ShardSet:
     shards = open_shards(Path(data).expanduser(), split)
     if shards.size != size:
         raise ChibiError(
             f"{data} holds images of {shards.size} pixels: ask for that size, or render others"
         )
-    return shards
+    return shards if width in (None, size) else shards.crop(width)

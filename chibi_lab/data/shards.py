@@ -10,6 +10,7 @@ Source of the layout: the WebDataset documentation, "The WebDataset Format".
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -27,7 +28,13 @@ from tqdm.auto import tqdm
 
 from chibi_lab.data.avatars import attribute_schema, check_size
 from chibi_lab.data.cache import describe
-from chibi_lab.data.images import ImageSet, generator_of_pass, to_float
+from chibi_lab.data.images import (
+    ImageSet,
+    check_shape,
+    generator_of_pass,
+    middle,
+    to_float,
+)
 from chibi_lab.data.schema import AttributeSchema
 from chibi_lab.data.workers import draw_blocks
 from chibi_lab.errors import ChibiError
@@ -49,7 +56,8 @@ class ShardSet:
         folder: Where they are.
         files: Names of the chosen archives.
         counts: How many images each of them holds.
-        manifest: What `shards.json` says: size, style, palette, credit, schema.
+        manifest: What `shards.json` says: size, style, palette, credit, schema; and the `width`
+            that `crop` was given.
     """
 
     folder: Path
@@ -63,8 +71,13 @@ class ShardSet:
 
     @property
     def size(self) -> int:
-        """Height and width in pixels."""
+        """Height in pixels; the pictures in the archives are as wide."""
         return self.manifest["size"]
+
+    @property
+    def width(self) -> int:
+        """Width in pixels of the images that are read: the height, or 3/4 of it."""
+        return self.manifest.get("width", self.size)
 
     @property
     def schema(self) -> AttributeSchema:
@@ -74,6 +87,18 @@ class ShardSet:
             ChibiError: If `shards.json` does not say.
         """
         return AttributeSchema.from_json(self.manifest.get("schema"))
+
+    def crop(self, width: int) -> ShardSet:
+        """The same archives, of whose pictures only the middle columns are read.
+
+        Args:
+            width: How many columns, 3/4 of the height.
+
+        Raises:
+            ChibiError: If `width` is something else.
+        """
+        check_shape(self.size, width)
+        return dataclasses.replace(self, manifest={**self.manifest, "width": width})
 
     def load(self, count: int) -> ImageSet:
         """The first images with their attributes, in memory.
@@ -90,7 +115,7 @@ class ShardSet:
             for png, attributes in _samples(self.folder / file):
                 if len(pixels) == count:
                     break
-                pixels.append(_decode(png, self.size, self.folder / file))
+                pixels.append(_decode(png, self, self.folder / file))
                 rows.append(_encode(attributes, schema, self.folder / file))
         return ImageSet(
             np.stack(pixels), np.array(rows, dtype=np.int64), schema, self.manifest
@@ -262,8 +287,8 @@ class ShardLoader(Iterator[torch.Tensor]):
         first = self._position + part * self.batch // parts
         wanted = self._samples[first : first + self.batch // parts]
         self._position += self.batch
-        size, folder = self._shards.size, self._shards.folder
-        pixels = np.stack([_decode(png, size, folder) for png, _ in wanted])
+        folder = self._shards.folder
+        pixels = np.stack([_decode(png, self._shards, folder) for png, _ in wanted])
         self.attributes = self._table(
             [_encode(text, self.schema, folder) for _, text in wanted]
         )
@@ -384,7 +409,9 @@ def _samples(path: Path) -> Iterator[tuple[bytes, bytes]]:
         raise ChibiError(f"{path} cannot be read as a shard: {error}") from error
 
 
-def _decode(png: bytes, size: int, where: Path) -> np.ndarray:
+def _decode(png: bytes, shards: ShardSet, where: Path) -> np.ndarray:
+    """The pixels of a sample: uint8 (size, width, 3)."""
+    size = shards.size
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
             pixels = np.asarray(picture.convert("RGB"))
@@ -392,7 +419,7 @@ def _decode(png: bytes, size: int, where: Path) -> np.ndarray:
         raise ChibiError(f"a picture in {where} is damaged: {error}") from error
     if pixels.shape != (size, size, 3):
         raise ChibiError(f"a picture in {where} is not {size} × {size} pixels")
-    return pixels
+    return pixels[:, middle(size, shards.width)]
 
 
 def _encode(text: bytes, schema: AttributeSchema, where: Path) -> tuple[int, ...]:
