@@ -31,6 +31,15 @@ def test_grid_of_tensors_is_the_grid_of_their_pixels(pixels: np.ndarray) -> None
     assert grid(to_float(pixels)).tobytes() == grid(pixels).tobytes()
 
 
+def test_a_grid_of_portraits_keeps_every_pixel(pixels: np.ndarray) -> None:
+    sheet = np.asarray(grid(to_float(pixels[:, :, :3]), columns=2, gap=1))
+    assert sheet.shape == (3 * 5 + 1, 2 * 4 + 1, 3)
+    for place, image in enumerate(pixels):
+        row, column = divmod(place, 2)
+        part = sheet[row * 5 + 1 : row * 5 + 5, column * 4 + 1 : column * 4 + 4]
+        assert np.array_equal(part, image[:, :3])
+
+
 def test_a_short_grid_is_no_wider_than_its_images(pixels: np.ndarray) -> None:
     assert grid(pixels, columns=8, gap=0).size == (5 * 4, 4)
 
@@ -66,6 +75,11 @@ def test_saving_at_its_own_size_changes_nothing(
 ) -> None:
     file = save_avatar(to_float(pixels)[1], tmp_path / "me.png", size=4)
     assert np.array_equal(np.asarray(Image.open(file)), pixels[1])
+
+
+def test_a_saved_portrait_keeps_its_shape(tmp_path: Path, pixels: np.ndarray) -> None:
+    file = save_avatar(pixels[0, :, :3], tmp_path / "me.png", size=64)
+    assert Image.open(file).size == (48, 64)
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -123,7 +123,7 @@ class AvatarChoice:
 
         Args:
             path: The file to make; its folder must exist.
-            size: Side of the picture in pixels.
+            size: Height of the picture in pixels.
             overwrite: Whether a file that exists may be replaced.
 
         Returns:

@@ -25,7 +25,7 @@ NUMBER_WIDTH = "180px"
 STYLE = """
 .SCOPE button.chibi-candidate { width: 108px; height: 128px; padding: 102px 0 0; margin: 0;
   line-height: 24px; background-repeat: no-repeat; background-position: 50% 4px;
-  background-size: 96px 96px; image-rendering: pixelated; border: 2px solid transparent; }
+  background-size: auto 96px; image-rendering: pixelated; border: 2px solid transparent; }
 .SCOPE button.chibi-candidate.chibi-chosen { border-color: currentColor; font-weight: bold; }
 .SCOPE img { image-rendering: pixelated; display: block; }
 """
@@ -93,7 +93,7 @@ class AvatarChooser:
             "my-avatar.png", description="File", continuous_update=False
         )
         self._size = widgets.Dropdown(
-            options=[(f"{side} x {side} pixels", side) for side in SIZES],
+            options=[(f"{side} pixels high", side) for side in SIZES],
             value=512,
             description="Size",
         )
@@ -171,7 +171,7 @@ class AvatarChooser:
         path = self._folder / self._file.value.strip()
         saved = self.choice.save(path, self._size.value, self._overwrite.value)
         self._overwrite.value = False
-        return f"Saved as {saved}, {self._size.value} x {self._size.value} pixels."
+        return f"Saved as {saved}, {self._size.value} pixels high."
 
     def _show(self) -> str:
         """Bring sheet and preview up to date with the choice."""
@@ -192,7 +192,7 @@ class AvatarChooser:
         words = f"Avatar {choice.index + 1}, {choice.model}, seed {choice.seed}"
         self._preview.value = (
             f'<img src="data:image/png;base64,{_picture(choice.images[choice.index])}" '
-            f'width="256" height="256" alt="{escape(words)}">{escape(words)}'
+            f'height="256" alt="{escape(words)}">{escape(words)}'
         )
         return f"{words} is chosen."
 

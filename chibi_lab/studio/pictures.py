@@ -87,8 +87,8 @@ def save_avatar(
     Args:
         image: float (3, H, W) in [-1, 1], or uint8 (H, W, 3).
         path: The file to make; its folder must exist.
-        size: Side of the picture in pixels. It is enlarged with a Lanczos filter: the lines get
-            smooth, but no detail is added.
+        size: Height of the picture in pixels; the width follows. It is enlarged with a Lanczos
+            filter: the lines get smooth, but no detail is added.
         metadata: Keys and texts that are written into the file, such as model, seed and credit.
         overwrite: Whether a file that exists may be replaced.
 
@@ -107,7 +107,10 @@ def save_avatar(
     if path.exists() and not overwrite:
         raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
     pixels = image if isinstance(image, np.ndarray) else to_uint8(image[None])[0]
-    picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS)
+    height, width, _ = pixels.shape
+    picture = Image.fromarray(pixels).resize(
+        (max(1, round(size * width / height)), size), Image.Resampling.LANCZOS
+    )
     notes = PngInfo()
     for key, text in (metadata or {}).items():
         notes.add_itxt(key, text)
