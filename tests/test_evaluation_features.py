@@ -78,6 +78,12 @@ def test_shrink_averages_in_chunks_and_leaves_small_ones() -> None:
     assert torch.equal(shrink(images, 16), images)
 
 
+def test_portraits_are_not_squeezed() -> None:
+    portraits = np.zeros((2, 64, 48, 3), np.uint8)
+    with pytest.raises(ChibiError, match="not 48 x 64 pixels"):
+        shrink(ImageSet(portraits), 32)
+
+
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [

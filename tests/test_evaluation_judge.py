@@ -63,6 +63,15 @@ def test_features_have_one_length(shipped: Judge) -> None:
     torch.testing.assert_close(features.square().mean(1), torch.ones(10))
 
 
+def test_the_judge_reads_square_pictures_only(shipped: Judge) -> None:
+    portraits = halves(10).crop(24)
+    for use in (shipped.read, shipped.features):
+        with pytest.raises(ChibiError, match="square images"):
+            use(portraits)
+    with pytest.raises(ChibiError, match="square images"):
+        train_judge(portraits, 8, channels=4, batch=8, progress=False)
+
+
 def test_a_judge_is_kept_in_half_precision(tmp_path: Path) -> None:
     judge = train_judge(halves(64), 640, channels=4, batch=32, progress=False)
     save_judge(judge, tmp_path / "judge.safetensors")

@@ -28,7 +28,7 @@ def nearest(pictures: Pictures, reference: Pictures) -> tuple[Tensor, Tensor]:
         reference, (N,), int64.
 
     Raises:
-        ChibiError: If the sizes differ, or there are no images.
+        ChibiError: If the sizes differ, there are no images, or they are not square.
     """
     distances, indices = neighbours(pictures, reference, 1)
     return distances[:, 0], indices[:, 0]
@@ -49,7 +49,7 @@ def neighbours(
         Distances as in :func:`nearest`, and indices, each (N, count).
 
     Raises:
-        ChibiError: If the sizes differ, or there are no images.
+        ChibiError: If the sizes differ, there are no images, or they are not square.
     """
     queries, base = shrink(pictures, size), shrink(reference, size)
     if queries.shape[1:] != base.shape[1:]:
@@ -157,7 +157,7 @@ def memorisation(
         Distances and isolation, of the samples and of the held-out images.
 
     Raises:
-        ChibiError: If the sizes differ, or there are no images.
+        ChibiError: If the sizes differ, there are no images, or they are not square.
     """
     distance, index = neighbours(samples, train, NEIGHBOURS, COPY_SIZE)
     held_out_distance, _ = neighbours(held_out, train, NEIGHBOURS, COPY_SIZE)

@@ -51,19 +51,36 @@ def chunks(pictures: Pictures, count: int) -> Iterator[Tensor]:
         yield as_images(pictures[start : start + count])
 
 
+def check_square(images: Tensor) -> None:
+    """Refuse what would be squeezed before it is read or compared.
+
+    Raises:
+        ChibiError: If the images are not square.
+    """
+    height, width = images.shape[-2:]
+    if height != width:
+        raise ChibiError(
+            f"only square images can be judged and compared, not {width} x {height} pixels"
+        )
+
+
 def shrink(pictures: Pictures, size: int) -> Tensor:
     """Average the pixels down to ``size``, a chunk at a time, so that memory stays small.
 
     Images that are smaller than ``size`` are left as they are.
 
     Args:
-        pictures: Images of either form.
+        pictures: Images of either form, square.
         size: Side of the result in pixels.
 
     Returns:
         Images, (N, 3, size, size) in [-1, 1].
+
+    Raises:
+        ChibiError: If there are no images, or they are not square.
     """
     images = list(chunks(pictures, 512))
+    check_square(images[0])
     if images[0].shape[-1] <= size:
         return torch.cat(images)
     return torch.cat([F.adaptive_avg_pool2d(chunk, size) for chunk in images])

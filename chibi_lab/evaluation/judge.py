@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from chibi_lab.data import AttributeSchema, BatchLoader, ImageSet
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation.features import Pictures, chunks
+from chibi_lab.evaluation.features import Pictures, check_square, chunks
 from chibi_lab.models.blocks import LATENT_SIZE, downsampler, widths
 from chibi_lab.training import Engine
 from chibi_lab.training.checkpoint import (
@@ -58,7 +58,11 @@ class Judge(nn.Module):
 
         Returns:
             Features, (N, 256), none below 0.
+
+        Raises:
+            ChibiError: If the images are not square.
         """
+        check_square(images)
         if images.shape[-1] != SIZE:
             images = F.interpolate(
                 images, (SIZE, SIZE), mode="bilinear", antialias=True
@@ -147,7 +151,7 @@ def train_judge(
         The judge, in evaluation mode.
 
     Raises:
-        ChibiError: If the pictures have no attributes, or do not fill a batch.
+        ChibiError: If the pictures have no attributes, do not fill a batch, or are not square.
     """
     if labelled.attributes is None or labelled.schema is None:
         raise ChibiError(
@@ -194,12 +198,16 @@ def wear(images: Tensor, dice: torch.Generator) -> Tensor:
     """Wear half of the images in one of four ways, an eighth of the batch each.
 
     Args:
-        images: (N, 3, H, W) in [-1, 1].
+        images: (N, 3, H, W) in [-1, 1], square.
         dice: Decides how much.
 
     Returns:
         The images in the same order, the first half as they were.
+
+    Raises:
+        ChibiError: If the images are not square.
     """
+    check_square(images)
 
     def draw(low: float, high: float) -> float:
         return (
