@@ -125,11 +125,3 @@ def test_workflows_can_be_read(name: str) -> None:
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     commands = [step["run"] for step in steps if "run" in step]
     assert (".ci/run" if name == "ci.yml" else "make book") in commands
-
-
-def test_weights_are_small_and_travel_with_the_package() -> None:
-    weights = ROOT / "chibi_lab" / "weights"
-    for run in (path for path in weights.glob("*") if (path / "config.json").exists()):
-        size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-        assert size <= 8e6, f"{run.name}: {size:,} bytes"
-        assert (run / "README.md").exists(), f"{run.name} has no model card"
