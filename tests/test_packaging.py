@@ -1,5 +1,8 @@
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -125,3 +128,26 @@ def test_workflows_can_be_read(name: str) -> None:
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     commands = [step["run"] for step in steps if "run" in step]
     assert (".ci/run" if name == "ci.yml" else "make book") in commands
+
+
+def test_wheel_holds_the_weights(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        str(tmp_path),
+    ]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    folder = ROOT / "chibi_lab" / "pretrained"
+    ships = {
+        file.relative_to(ROOT).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file() and file.suffix != ".pyc"
+    }
+    assert any(file.endswith(".safetensors") for file in ships)
+    assert ships <= set(zipfile.ZipFile(wheel).namelist())
