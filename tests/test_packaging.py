@@ -131,16 +131,7 @@ def test_workflows_can_be_read(name: str) -> None:
 
 
 def test_wheel_holds_the_weights(tmp_path: Path) -> None:
-    build = [
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "-t",
-        "wheel",
-        "-d",
-        str(tmp_path),
-    ]
+    build = [sys.executable, *"-m hatchling build -t wheel -d".split(), str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     folder = ROOT / "chibi_lab" / "pretrained"
