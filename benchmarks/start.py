@@ -1,10 +1,12 @@
-"""How long after the command a training takes its first step, the avatars being in the cache.
+"""How long after the command a training takes its first step, and an avatar is drawn.
 
     python benchmarks/start.py
 
-The first row of `stats.jsonl` tells that the first step is done. Before it stand the import of
-PyTorch, the check of the cached images, and the first sample grid. Python keeps compiled modules
-from the second start on; where PYTHONDONTWRITEBYTECODE forbids that, every start takes longer.
+The avatars to train on are in the cache. The first row of `stats.jsonl` tells that the first step
+is done. Before it stand the import of PyTorch, the check of the cached images, and the first sample
+grid. The avatar is drawn by the GAN that ships; most of its time is the import of PyTorch. Python
+keeps compiled modules from the second start on; where PYTHONDONTWRITEBYTECODE forbids that, every
+start takes longer.
 """
 
 import os
@@ -15,6 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import report
 import tyro
@@ -25,10 +28,10 @@ from chibi_lab.training import GANConfig
 
 @dataclass(frozen=True)
 class StartBenchmark:
-    """Seconds from the command to the end of the first step."""
+    """Seconds from the command to the end of the first step, or to a picture."""
 
-    kinds: tuple[str, ...] = ("gan", "vae")
-    """Which trainings, gan and vae."""
+    starts: tuple[Literal["gan", "vae", "avatar"], ...] = ("gan", "vae", "avatar")
+    """Which starts: of a training (gan, vae), or of an avatar."""
     rounds: int = 5
     """Starts that count; one before them does not."""
     out: Path = report.RESULTS
@@ -52,20 +55,37 @@ def seconds_to_first_step(kind: str, folder: Path) -> float:
     return seconds
 
 
+def seconds_to_avatar(file: Path) -> float:
+    """Draw one avatar as a reader would."""
+    command = [sys.executable, "-m", "chibi_lab", "sample", "--pretrained=gan"]
+    started = time.perf_counter()
+    subprocess.run(
+        [*command, "--count=1", f"--out={file}"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - started
+
+
 def main() -> None:
     """Measure, print and write."""
     settings = tyro.cli(StartBenchmark)
     load_avatars()
-    rounds: dict[str, list[float]] = {kind: [] for kind in settings.kinds}
+    rounds: dict[str, list[float]] = {start: [] for start in settings.starts}
     with tempfile.TemporaryDirectory() as name:
         for number in range(settings.rounds + 1):
-            for kind, found in rounds.items():
-                seconds = seconds_to_first_step(kind, Path(name) / f"{kind}-{number}")
+            for start, found in rounds.items():
+                out = Path(name) / f"{start}-{number}"
+                if start == "avatar":
+                    seconds = seconds_to_avatar(out)
+                else:
+                    seconds = seconds_to_first_step(start, out)
                 if number:
                     found.append(round(seconds, 2))
-    medians = {kind: round(median(found), 2) for kind, found in rounds.items()}
-    for kind, seconds in medians.items():
-        print(f"{kind}: first step {seconds:.1f} s after the command")
+    medians = {start: round(median(found), 2) for start, found in rounds.items()}
+    for start, seconds in medians.items():
+        what = "drawn" if start == "avatar" else "first step"
+        print(f"{start}: {what} {seconds:.1f} s after the command")
     report.write("start", settings.out, {"seconds": medians, "rounds": rounds})
 
 

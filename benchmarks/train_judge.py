@@ -1,6 +1,6 @@
 """Train the judge that ships with the package, and say how well it reads.
 
-python benchmarks/train_judge.py --out chibi_lab/weights/judge/judge.safetensors
+python benchmarks/train_judge.py --out chibi_lab/pretrained/judge/judge.safetensors
 """
 
 import time

@@ -18,6 +18,7 @@ import tyro
 from PIL import Image
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
+from chibi_lab import pretrained
 from chibi_lab.data import (
     ImageSet,
     load_avatars,
@@ -26,8 +27,6 @@ from chibi_lab.data import (
     write_shards,
 )
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import compare, evaluate
-from chibi_lab.evaluation.evaluate import table
 from chibi_lab.studio import grid
 from chibi_lab.training import (
     GANConfig,
@@ -144,12 +143,14 @@ class Train:
         self.kind.run()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Draw the first images of a seed as one grid."""
 
-    folder: Positional[Path]
+    folder: Positional[Path | None] = None
     """Folder of a run."""
+    pretrained: str | None = None
+    """Instead of a folder the name of a run that comes with the package, such as gan."""
     out: Path
     """PNG file to write."""
     count: int = 64
@@ -159,7 +160,16 @@ class Sample:
 
     def run(self) -> None:
         """Do it."""
-        _save_png(grid(sample(Run.open(self.folder), self.count, self.seed)), self.out)
+        if (self.folder is None) == (self.pretrained is None):
+            given = "neither" if self.folder is None else "both"
+            raise ChibiError(
+                f"the folder of a run or --pretrained NAME is needed, not {given}"
+            )
+        if self.folder is None:
+            run = pretrained.open_run(self.pretrained)
+        else:
+            run = Run.open(self.folder)
+        _save_png(grid(sample(run, self.count, self.seed)), self.out)
         print(f"{self.count} images of seed {self.seed} written to {self.out}")
 
 
@@ -182,6 +192,9 @@ class Compare:
             raise ChibiError(
                 f"{len(self.folders)} run given: a comparison takes two or more"
             )
+        # Here, as in evaluate: it takes seconds that no other command should wait for.
+        from chibi_lab.evaluation import compare
+
         compare(
             [Run.open(f) for f in self.folders],
             self.out,
@@ -206,6 +219,9 @@ class Evaluate:
 
     def run(self) -> None:
         """Do it."""
+        from chibi_lab.evaluation import evaluate
+        from chibi_lab.evaluation.evaluate import table
+
         result = evaluate(Run.open(self.folder), self.count, self.seed)
         print(json.dumps(result, indent=2) if self.json else table(result))
 

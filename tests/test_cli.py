@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chibi_lab import pretrained
 from chibi_lab.cli import main
 from chibi_lab.training import Run
 from chibi_lab.training.loop import write_timelapse
@@ -112,6 +113,27 @@ def test_sample_writes_the_same_grid_for_the_same_seed(
         assert Image.open(first).width >= 6 * 32
 
 
+def test_a_run_that_ships_is_sampled_by_its_name(tmp_path: Path) -> None:
+    named, opened = tmp_path / "named.png", tmp_path / "opened.png"
+    folder = str(pretrained.path("gan"))
+    assert main(["sample", "--pretrained", "gan", "--count=2", f"--out={named}"]) == 0
+    assert main(["sample", folder, "--count", "2", "--out", str(opened)]) == 0
+    assert named.read_bytes() == opened.read_bytes()
+
+
+def test_an_avatar_waits_for_no_module_that_draws_none(tmp_path: Path) -> None:
+    command = ["sample", "--pretrained=gan", "--count=1", f"--out={tmp_path / 'a.png'}"]
+    slow = "accelerate dicebear ipywidgets matplotlib torch._dynamo torchmetrics torchvision"
+    program = (
+        "import sys; from chibi_lab.cli import main; "
+        f"assert main({command}) == 0; print(set({slow.split()}) & sys.modules.keys())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert said.stdout.splitlines()[-1] == "set()"
+
+
 def test_compare_writes_a_report(tmp_path: Path, runs: dict[str, Path]) -> None:
     out = tmp_path / "report"
     assert (
@@ -203,6 +225,15 @@ def test_render_writes_pictures_with_their_attributes(
         ),
         (["train", "diffusion", "--out", "run"], "diffusion"),
         (["sample", "nowhere", "--out", "grid.png"], "nowhere is not a run"),
+        (["sample", "--out", "grid.png"], "--pretrained NAME is needed, not neither"),
+        (
+            ["sample", "nowhere", "--pretrained", "gan", "--out", "grid.png"],
+            "the folder of a run or --pretrained NAME is needed, not both",
+        ),
+        (
+            ["sample", "--pretrained", "judge", "--out", "grid.png"],
+            "no run named 'judge' ships: choose gan or",
+        ),
         (["compare", "nowhere", "--out", "report"], "a comparison takes two or more"),
         (["render", "--data", "adventurer", "--split", "half"], "--split"),
         (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from chibi_lab import weights
+from chibi_lab import pretrained
 from chibi_lab.cli import main
 from chibi_lab.data import AttributeSchema, ImageSet, load_avatars, split_seeds
 from chibi_lab.errors import ChibiError
@@ -30,7 +30,7 @@ def halves(count: int) -> ImageSet:
 
 @pytest.fixture(scope="module")
 def shipped() -> Judge:
-    return load_judge(weights.path("judge") / "judge.safetensors")
+    return load_judge(pretrained.path("judge") / "judge.safetensors")
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
@@ -99,7 +99,7 @@ def test_wear_leaves_the_first_half_as_it_is() -> None:
 def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["evaluate", str(weights.path(kind)), "--count", "260"]
+    command = ["evaluate", str(pretrained.path(kind)), "--count", "260"]
     assert main([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     around = {"precision", "recall", "density", "coverage"}
@@ -120,6 +120,6 @@ def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
 def test_evaluate_says_how_many_images_it_needs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["evaluate", str(weights.path("gan")), "--count", "100"]) == 2
+    assert main(["evaluate", str(pretrained.path("gan")), "--count", "100"]) == 2
     said = capsys.readouterr().err
     assert "has 200 test images and 100 are to be drawn: at least 514 and 257" in said

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from chibi_lab import weights
+from chibi_lab import pretrained
 from chibi_lab.data import load_avatars, split_seeds, to_float
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import (
@@ -22,7 +22,7 @@ COUNT = 450
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    return load_judge(weights.path("judge") / "judge.safetensors")
+    return load_judge(pretrained.path("judge") / "judge.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -127,9 +130,15 @@ def test_workflows_can_be_read(name: str) -> None:
     assert (".ci/run" if name == "ci.yml" else "make book") in commands
 
 
-def test_weights_are_small_and_travel_with_the_package() -> None:
-    weights = ROOT / "chibi_lab" / "weights"
-    for run in (path for path in weights.glob("*") if (path / "config.json").exists()):
-        size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-        assert size <= 8e6, f"{run.name}: {size:,} bytes"
-        assert (run / "README.md").exists(), f"{run.name} has no model card"
+def test_wheel_holds_the_weights(tmp_path: Path) -> None:
+    build = [sys.executable, *"-m hatchling build -t wheel -d".split(), str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    folder = ROOT / "chibi_lab" / "pretrained"
+    ships = {
+        file.relative_to(ROOT).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file() and file.suffix != ".pyc"
+    }
+    assert any(file.endswith(".safetensors") for file in ships)
+    assert ships <= set(zipfile.ZipFile(wheel).namelist())

@@ -1,6 +1,6 @@
 """Draw the picture on the first page and in the README: ``make gallery``.
 
-Eight real avatars, then the first eight samples of seed 0 of each run that comes with the package.
+Eight real avatars, then the first eight samples of seed 0 of the book's GAN and VAE.
 """
 
 from pathlib import Path
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import chibi_lab.weights
+from chibi_lab import pretrained
 from chibi_lab.data import load_avatars, split_seeds, to_uint8
 from chibi_lab.studio import film_strip
-from chibi_lab.training import Run, sample
+from chibi_lab.training import sample
 
 GALLERY = Path(__file__).resolve().parents[1] / "images" / "gallery.png"
 
@@ -24,8 +24,8 @@ def draw_gallery() -> Image.Image:
     """
     real = load_avatars(seeds=split_seeds("test", 8)).images
     samples = [
-        to_uint8(sample(Run.open(chibi_lab.weights.path(name)), 8, seed=0))
-        for name in chibi_lab.weights.RUNS
+        to_uint8(sample(pretrained.open_run(name), 8, seed=0))
+        for name in ("gan", "vae")
     ]
     strip = film_strip([np.asarray(real), *samples])
     return strip.resize(

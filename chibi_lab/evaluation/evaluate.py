@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chibi_lab import weights
+from chibi_lab import pretrained
 from chibi_lab.data import ImageSet, open_images
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation.attributes import coverage, effective_count
@@ -48,7 +48,8 @@ def evaluate(run: Run, count: int = 2_000, seed: int = 0) -> dict[str, Any]:
     Raises:
         ChibiError: If the run has no checkpoint, or there are too few real images.
     """
-    config, judge = run.config, load_judge(weights.path("judge") / "judge.safetensors")
+    config = run.config
+    judge = load_judge(pretrained.path("judge") / "judge.safetensors")
     images = open_images(
         config.data, config.size, "test", 2 * count, config.seed, config.palette
     )

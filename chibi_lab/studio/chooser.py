@@ -5,9 +5,8 @@ import io
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +14,9 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.studio.choice import MAX_CANDIDATES, AvatarChoice
 from chibi_lab.studio.pictures import grid
 from chibi_lab.training import Run
+
+if TYPE_CHECKING:
+    import ipywidgets as widgets
 
 SIZES = (128, 256, 512, 1024, 2048)
 MAX_SEED = 2**31 - 1
@@ -57,6 +59,9 @@ class AvatarChooser:
         seed: int = 0,
         count: int = 16,
     ) -> None:
+        # Here, since the rest of the studio should not wait for it.
+        import ipywidgets as widgets
+
         self.choice = AvatarChoice(runs)
         self.choice.candidates(next(iter(self.choice.runs)), seed, count)
         self._folder = Path(folder)
@@ -196,7 +201,9 @@ class AvatarChooser:
         )
         return f"{words} is chosen."
 
-    def _candidate(self, place: int) -> widgets.Button:
+    def _candidate(self, place: int) -> "widgets.Button":
+        import ipywidgets as widgets
+
         button = widgets.Button(tooltip=f"Choose avatar {place + 1}")
         button.add_class("chibi-candidate").add_class(f"chibi-candidate-{place}")
         button.on_click(self._told(lambda: self._choose(place)))

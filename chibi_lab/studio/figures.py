@@ -1,6 +1,5 @@
 """How the book's charts look."""
 
-import matplotlib.pyplot as plt
 from cycler import cycler
 
 # Okabe and Ito (2008): distinguishable with every common kind of colour blindness.
@@ -13,6 +12,9 @@ def use_book_style() -> None:
 
     Lines differ in colour and in dashes, so that a print in grey can be read too.
     """
+    # Here, since it takes half a second, and pictures need no charts.
+    import matplotlib.pyplot as plt
+
     plt.rcParams.update(
         {
             "figure.facecolor": "white",

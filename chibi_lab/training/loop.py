@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.utils import save_image
 from tqdm.auto import tqdm
 
 from chibi_lab.data import (
@@ -362,6 +361,9 @@ class Loop(AbstractContextManager):
     def _sample(self) -> None:
         if not self.engine.is_first:
             return
+        # Here, since it takes a second, and whoever only draws from a run should not wait for it.
+        from torchvision.utils import save_image
+
         path = self.run.path / "samples" / f"{self.images_seen:09d}.png"
         beside = path.with_suffix(".part")
         images = (self.draw() + 1) / 2
