@@ -27,7 +27,7 @@ from chibi_lab.data import (
 )
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import compare, evaluate
-from chibi_lab.evaluation.evaluate import table
+from chibi_lab.evaluation.table import table
 from chibi_lab.studio import grid
 from chibi_lab.training import (
     GANConfig,
@@ -201,12 +201,22 @@ class Evaluate:
     """Images in each of five sets to draw, and real images to compare with."""
     seed: int = 0
     """Seed of the latents."""
+    neutral: bool = False
+    """Measure distances in a network's features that knows nothing of avatars, too."""
+    inception_weights: Path | None = None
+    """A file with Inception's weights, to measure the standard FID, too."""
     json: bool = False
     """Print JSON instead of a table."""
 
     def run(self) -> None:
         """Do it."""
-        result = evaluate(Run.open(self.folder), self.count, self.seed)
+        result = evaluate(
+            Run.open(self.folder),
+            self.count,
+            self.seed,
+            self.neutral,
+            self.inception_weights,
+        )
         print(json.dumps(result, indent=2) if self.json else table(result))
 
 

@@ -7,7 +7,7 @@ from chibi_lab.evaluation.attributes import (
     read_back,
 )
 from chibi_lab.evaluation.distances import Memorisation, memorisation, nearest
-from chibi_lab.evaluation.evaluate import evaluate
+from chibi_lab.evaluation.evaluate import active_units, evaluate
 from chibi_lab.evaluation.features import psnr, sharpness, ssim
 from chibi_lab.evaluation.judge import Judge, load_judge, save_judge, train_judge
 from chibi_lab.evaluation.report import compare
@@ -22,6 +22,7 @@ __all__ = [
     "AttributeReader",
     "Judge",
     "Memorisation",
+    "active_units",
     "compare",
     "coverage",
     "effective_count",
