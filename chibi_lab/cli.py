@@ -172,9 +172,11 @@ class Compare:
     out: Path
     """Folder of the report, to be made."""
     count: int = 1000
-    """Images to draw from each run."""
+    """Images in each of five sets to draw from each run, and real images."""
     seed: int = 0
     """Seed of the latents."""
+    neutral: bool = False
+    """Measure distances in a network's features that knows nothing of avatars, too."""
 
     def run(self) -> None:
         """Do it."""
@@ -187,6 +189,7 @@ class Compare:
             self.out,
             count=self.count,
             seed=self.seed,
+            neutral=self.neutral,
         )
         print(f"report written to {self.out / 'index.html'}")
 
