@@ -177,7 +177,7 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _missing(what: str, extra: str) -> str:
-    return f"{what} need an extra: pip install 'chibi-lab[{extra}]'"
+    return f"{what} need the extra {extra}: pip install 'chibi-lab[{extra}]'"
 
 
 def _sha256(features: Tensor) -> str:
