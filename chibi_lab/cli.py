@@ -182,9 +182,11 @@ class Compare:
     out: Path
     """Folder of the report, to be made."""
     count: int = 1000
-    """Images to draw from each run."""
+    """Images in each of five sets to draw from each run, and real images."""
     seed: int = 0
     """Seed of the latents."""
+    neutral: bool = False
+    """Measure distances in a network's features that knows nothing of avatars, too."""
 
     def run(self) -> None:
         """Do it."""
@@ -200,6 +202,7 @@ class Compare:
             self.out,
             count=self.count,
             seed=self.seed,
+            neutral=self.neutral,
         )
         print(f"report written to {self.out / 'index.html'}")
 
@@ -214,15 +217,25 @@ class Evaluate:
     """Images in each of five sets to draw, and real images to compare with."""
     seed: int = 0
     """Seed of the latents."""
+    neutral: bool = False
+    """Measure distances in a network's features that knows nothing of avatars, too."""
+    inception_weights: Path | None = None
+    """A file with Inception's weights, to measure the standard FID, too."""
     json: bool = False
     """Print JSON instead of a table."""
 
     def run(self) -> None:
         """Do it."""
         from chibi_lab.evaluation import evaluate
-        from chibi_lab.evaluation.evaluate import table
+        from chibi_lab.evaluation.table import table
 
-        result = evaluate(Run.open(self.folder), self.count, self.seed)
+        result = evaluate(
+            Run.open(self.folder),
+            self.count,
+            self.seed,
+            self.neutral,
+            self.inception_weights,
+        )
         print(json.dumps(result, indent=2) if self.json else table(result))
 
 

@@ -5,7 +5,12 @@ from torchvision.transforms.functional import gaussian_blur
 
 from chibi_lab.data import AttributeSchema, ImageSet, to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import AttributeReader, coverage, effective_count
+from chibi_lab.evaluation import (
+    AttributeReader,
+    coverage,
+    effective_count,
+    read_back,
+)
 from chibi_lab.evaluation.attributes import nearest_label
 
 SCHEMA = AttributeSchema(
@@ -187,3 +192,12 @@ def test_no_values_are_refused() -> None:
         coverage(nothing, np.arange(3))
     with pytest.raises(ChibiError):
         effective_count(nothing)
+
+
+def test_read_back_leaves_open_ones_out() -> None:
+    asked = np.array([[3, -1, -1], [2, 1, -1], [1, 0, -1], [-1, 0, -1]])
+    read = np.array([[3, 7, 0], [0, 1, 0], [1, 1, 0], [5, 0, 0]])
+    share = read_back(asked, read)
+    np.testing.assert_allclose(share, [2 / 3, 2 / 3, np.nan])
+    with pytest.raises(ChibiError, match=r"\(4, 3\) and read ones of \(4, 2\)"):
+        read_back(asked, read[:, :2])

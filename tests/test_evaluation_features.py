@@ -5,7 +5,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from chibi_lab.data import ImageSet, to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import psnr, sharpness
+from chibi_lab.evaluation import psnr, sharpness, ssim
 from chibi_lab.evaluation.features import as_images, shrink
 
 
@@ -66,6 +66,22 @@ def test_psnr_of_a_known_error() -> None:
 def test_psnr_needs_two_of_one_shape() -> None:
     with pytest.raises(ChibiError, match="cannot be compared"):
         psnr(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+
+
+def test_ssim_of_known_pictures(pictures: torch.Tensor) -> None:
+    same = ssim(pictures, pictures)
+    torch.testing.assert_close(same, torch.ones(6), rtol=0, atol=1e-4)
+    # Of two flat pictures only the means are compared: (2ab + c) / (a² + b² + c), c = (0.01 · 2)².
+    low, high = torch.full((1, 3, 32, 32), 0.2), torch.full((1, 3, 32, 32), 0.6)
+    expected = (2 * 0.12 + 4e-4) / (0.04 + 0.36 + 4e-4)
+    assert ssim(low, high).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_ssim_needs_two_of_one_shape_and_of_some_width() -> None:
+    with pytest.raises(ChibiError, match="cannot be compared"):
+        ssim(torch.zeros(1, 3, 16, 16), torch.zeros(2, 3, 16, 16))
+    with pytest.raises(ChibiError, match="8 pixels wide: their similarity needs 11"):
+        ssim(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
 
 
 def test_shrink_averages_in_chunks_and_leaves_small_ones() -> None:

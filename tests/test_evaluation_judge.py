@@ -1,6 +1,5 @@
-"""The judge reads what stands in the picture; evaluate and its command."""
+"""The judge reads what stands in the picture."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,9 @@ import pytest
 import torch
 
 from chibi_lab import pretrained
-from chibi_lab.cli import main
 from chibi_lab.data import AttributeSchema, ImageSet, load_avatars, split_seeds
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import Judge, load_judge, save_judge, train_judge
-from chibi_lab.evaluation.evaluate import table
 from chibi_lab.evaluation.judge import wear
 
 SCHEMA = AttributeSchema(("colour", "side"), (("red", "blue"), ("left", "right")))
@@ -63,15 +60,6 @@ def test_features_have_one_length(shipped: Judge) -> None:
     torch.testing.assert_close(features.square().mean(1), torch.ones(10))
 
 
-def test_the_judge_reads_square_pictures_only(shipped: Judge) -> None:
-    portraits = halves(10).crop(24)
-    for use in (shipped.read, shipped.features):
-        with pytest.raises(ChibiError, match="square images"):
-            use(portraits)
-    with pytest.raises(ChibiError, match="square images"):
-        train_judge(portraits, 8, channels=4, batch=8, progress=False)
-
-
 def test_a_judge_is_kept_in_half_precision(tmp_path: Path) -> None:
     judge = train_judge(halves(64), 640, channels=4, batch=32, progress=False)
     save_judge(judge, tmp_path / "judge.safetensors")
@@ -93,33 +81,3 @@ def test_wear_leaves_the_first_half_as_it_is() -> None:
     assert not any(
         torch.equal(a, b) for a, b in zip(worn[8:14], images[8:14], strict=True)
     )
-
-
-@pytest.mark.parametrize("kind", ["gan", "vae"])
-def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
-    kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["evaluate", str(pretrained.path(kind)), "--count", "260"]
-    assert main([*command, "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    around = {"precision", "recall", "density", "coverage"}
-    figures = {"frechet", "kernel", *around} | ({"psnr"} if kind == "vae" else set())
-    assert result["figures"].keys() == figures
-    for figure in result["figures"].values():
-        assert figure["low"] <= figure["value"] <= figure["high"]
-    # Real images are nearer to real ones than what either model draws.
-    assert result["real"]["frechet"] < result["figures"]["frechet"]["low"]
-    assert result["attributes"]["hair"].keys() == {
-        "values", "covered", "effective", "distance"
-    }  # fmt: skip
-    text = table(result)
-    assert f"{result['figures']['frechet']['value']:.3f}" in text
-    assert "hair_color" in text
-
-
-def test_evaluate_says_how_many_images_it_needs(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["evaluate", str(pretrained.path("gan")), "--count", "100"]) == 2
-    said = capsys.readouterr().err
-    assert "has 200 test images and 100 are to be drawn: at least 514 and 257" in said

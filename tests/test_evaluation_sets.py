@@ -10,14 +10,21 @@ from chibi_lab.data import load_avatars, split_seeds, to_float
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import (
     Judge,
+    coverage,
+    effective_count,
     frechet_distance,
     histogram_distance,
     kernel_distance,
     load_judge,
+    memorisation,
     neighbourhoods,
+    psnr,
+    ssim,
 )
+from chibi_lab.evaluation.reference import OF_JUDGE, set_figures
+from chibi_lab.evaluation.sets import leave_out_interval
 
-COUNT = 450
+COUNT, TRAIN = 450, 1_000
 
 
 @pytest.fixture(scope="module")
@@ -101,35 +108,125 @@ def test_too_few_pictures_are_refused() -> None:
         neighbourhoods(few, few)
 
 
-def test_every_figure_moves_the_right_way(
-    judge: Judge, avatars: tuple[torch.Tensor, np.ndarray]
-) -> None:
+Worse = dict[str, list[torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def worse(avatars: tuple[torch.Tensor, np.ndarray]) -> Worse:
+    """Further real pictures, and the same made worse twice, in five ways."""
     images, attributes = avatars
-    real, others = judge.features(images[:COUNT]), images[COUNT:]
-    dice = torch.Generator().manual_seed(0)
-    noise = torch.randn(others.shape, generator=dice)
-    some_hair = others[attributes[COUNT:, 0] < 38]
-    less_hair = others[attributes[COUNT:, 0] < 30]
-    ways = {
+    others, hair = images[COUNT:], attributes[COUNT:, 0]
+    noise = torch.randn(others.shape, generator=torch.Generator().manual_seed(0))
+    train = load_avatars(seeds=range(TRAIN), progress=False)
+    copies = to_float(train.images[:300])
+    return {
         "blur": [others, gaussian_blur(others, 7, 0.6), gaussian_blur(others, 7, 1.2)],
         "noise": [others, others + 0.15 * noise, others + 0.3 * noise],
-        "hair styles": [others, some_hair, less_hair],
+        "hair styles": [others, others[hair < 38], others[hair < 30]],
         "faces": [
             others,
             others[:90].repeat(5, 1, 1, 1),
             others[:30].repeat(15, 1, 1, 1),
         ],
-    }
-    for way, sets in ways.items():
-        features = [judge.features(images) for images in sets]
-        distances = [frechet_distance(real, one) for one in features]
-        assert distances[0] < distances[1] < distances[2], way
-        kernels = [kernel_distance(real, one) for one in features]
-        assert kernels[0] < kernels[1] < kernels[2], way
-        around = [neighbourhoods(real, one) for one in features]
-        # None of these sees everything; each way costs this one.
-        name = {"blur": "recall", "noise": "precision"}.get(way, "coverage")
-        assert around[0][name] > around[2][name], way
-    first = judge.features(others)
-    assert abs(kernel_distance(real, first)) < 0.01
-    assert neighbourhoods(real, first)["coverage"] > 0.9
+        "copies": [others, torch.cat([copies[:150], others[150:]]),
+                   torch.cat([copies, others[300:]])],
+    }  # fmt: skip
+
+
+# No figure sees everything. What falls is marked with a minus.
+SEEN = {
+    "blur": {"frechet", "kernel", "-recall"},
+    "noise": {"frechet", "kernel", "-precision", "-density", "-coverage"},
+    "hair styles": {"frechet", "kernel", "-density", "-coverage"},
+    "faces": {"frechet", "kernel", "-recall", "-density", "-coverage"},
+}
+
+
+@pytest.mark.parametrize("way", SEEN)
+def test_figures_of_features_move_the_right_way(
+    way: str, judge: Judge, avatars: tuple[torch.Tensor, np.ndarray], worse: Worse
+) -> None:
+    real = judge.features(avatars[0][:COUNT])
+    rows = [set_figures(real, judge.features(s), OF_JUDGE) for s in worse[way]]
+    for name in SEEN[way]:
+        sign = -1 if name.startswith("-") else 1
+        first, second, third = (sign * row[name.removeprefix("-")] for row in rows)
+        assert first < second < third, (way, name, rows)
+
+
+@pytest.mark.parametrize("way", ["hair styles", "faces"])
+def test_figures_of_readings_move_the_right_way(
+    way: str, judge: Judge, avatars: tuple[torch.Tensor, np.ndarray], worse: Worse
+) -> None:
+    real = judge.read(avatars[0][:COUNT])[:, 0]
+    read = [judge.read(images)[:, 0] for images in worse[way]]
+    first, second, third = (histogram_distance(real, one) for one in read)
+    assert first < second < third
+    first, second, third = (coverage(one, real) for one in read)
+    assert first > second > third
+    first, second, third = (effective_count(one) for one in read)
+    assert first > second > third
+
+
+@pytest.mark.parametrize("way", ["blur", "noise"])
+def test_figures_of_reconstructions_move_the_right_way(way: str, worse: Worse) -> None:
+    for measure in (psnr, ssim):
+        first, second, third = (
+            measure(images, worse[way][0]).mean() for images in worse[way]
+        )
+        assert first > second > third, measure
+
+
+def test_copies_are_seen_by_their_own_figures_alone(
+    judge: Judge, avatars: tuple[torch.Tensor, np.ndarray], worse: Worse
+) -> None:
+    real = avatars[0][:COUNT]
+    train = load_avatars(seeds=range(TRAIN), progress=False)
+    found = [memorisation(images, train, real) for images in worse["copies"]]
+    assert found[0].copied < found[1].copied < found[2].copied
+    assert found[0].ratio > found[1].ratio > found[2].ratio
+    # Copies are real pictures: for every other figure they are as good as new ones.
+    features = judge.features(real)
+    distances = [
+        kernel_distance(features, judge.features(images)) for images in worse["copies"]
+    ]
+    assert max(map(abs, distances)) < 0.01
+
+
+def test_real_against_real_is_near_zero(
+    judge: Judge, avatars: tuple[torch.Tensor, np.ndarray]
+) -> None:
+    real, others = (judge.features(half) for half in avatars[0].split(COUNT))
+
+    def figures(rows: torch.Tensor) -> dict[str, float | None]:
+        return set_figures(real, rows, OF_JUDGE)
+
+    found, interval = figures(others), leave_out_interval(figures, others)
+    assert abs(found["kernel"]) < 0.01
+    assert interval["kernel"]["low"] < 0 < interval["kernel"]["high"]
+    assert found["coverage"] > 0.9
+    assert interval["coverage"]["low"] < found["coverage"]
+    # The same number of images is as far from itself as two halves of anything real.
+    assert found["frechet"] < 10
+
+
+def test_leaving_out_gives_the_error_of_a_mean() -> None:
+    rows = torch.randn(5_000, 1, generator=torch.Generator().manual_seed(0))
+    widths = []
+    for part in rows.split(100):
+        interval = leave_out_interval(lambda r: {"mean": r.mean().item()}, part)["mean"]
+        widths.append(interval["high"] - interval["low"])
+    assert np.mean(widths) == pytest.approx(4 / 10, rel=0.15)  # 4 times 1 / sqrt(100)
+    assert leave_out_interval(lambda r: {"mean": 1.0}, rows[:1]) == {"mean": None}
+    few = leave_out_interval(
+        lambda r: {"many": None if len(r) < 100 else 1.0}, rows[:100]
+    )
+    assert few == {"many": None}
+
+
+def test_too_few_pictures_leave_figures_out() -> None:
+    real, drawn = two_sets()
+    few = set_figures(real, drawn[:5], OF_JUDGE)
+    assert few["kernel"] is not None
+    assert all(few[name] is None for name in OF_JUDGE if name != "kernel")
+    assert None not in set_figures(real, drawn, OF_JUDGE).values()

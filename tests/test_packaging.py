@@ -38,9 +38,9 @@ def read_pins() -> dict[str, Version]:
 
 
 def read_requirements() -> list[Requirement]:
+    """What the environment holds; the other extras are no part of it, and have no pins."""
     project = read_project()
-    extras = project["optional-dependencies"].values()
-    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["book"]]
     return [Requirement(line) for line in lines]
 
 

@@ -18,6 +18,7 @@ from chibi_lab.training import (
     VAEConfig,
     draw,
     export_run,
+    has_encoder,
     latents,
     load_drawer,
     load_generator,
@@ -72,6 +73,14 @@ def vae_run(tmp_path_factory: pytest.TempPathFactory, pictures: ImageSet) -> Run
 
 def newest(run: Run) -> bytes:
     return run.latest().read_bytes()
+
+
+def test_only_what_load_vae_reads_has_an_encoder(gan_run: Run, vae_run: Run) -> None:
+    assert has_encoder(vae_run)
+    assert load_vae(vae_run)
+    assert not has_encoder(gan_run)
+    with pytest.raises(ChibiError):
+        load_vae(gan_run)
 
 
 @pytest.mark.parametrize("kind", ["gan", "vae"])

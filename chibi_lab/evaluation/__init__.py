@@ -1,9 +1,14 @@
 """Measuring what a model draws, and comparing models side by side."""
 
-from chibi_lab.evaluation.attributes import AttributeReader, coverage, effective_count
+from chibi_lab.evaluation.attributes import (
+    AttributeReader,
+    coverage,
+    effective_count,
+    read_back,
+)
 from chibi_lab.evaluation.distances import Memorisation, memorisation, nearest
-from chibi_lab.evaluation.evaluate import evaluate
-from chibi_lab.evaluation.features import psnr, sharpness
+from chibi_lab.evaluation.evaluate import active_units, evaluate
+from chibi_lab.evaluation.features import psnr, sharpness, ssim
 from chibi_lab.evaluation.judge import Judge, load_judge, save_judge, train_judge
 from chibi_lab.evaluation.report import compare
 from chibi_lab.evaluation.sets import (
@@ -17,6 +22,7 @@ __all__ = [
     "AttributeReader",
     "Judge",
     "Memorisation",
+    "active_units",
     "compare",
     "coverage",
     "effective_count",
@@ -29,7 +35,9 @@ __all__ = [
     "nearest",
     "neighbourhoods",
     "psnr",
+    "read_back",
     "save_judge",
     "sharpness",
+    "ssim",
     "train_judge",
 ]

@@ -176,6 +176,29 @@ def effective_count(values: np.ndarray) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
+def read_back(asked: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """How often a conditional model drew what it was asked for.
+
+    Args:
+        asked: The attributes asked for, int64 (N, A); -1 where one was left open.
+        read: Those read off the drawn pictures, in the same columns.
+
+    Returns:
+        For each attribute the share of pictures that show what was asked, leaving out those where
+        it was open: float64 (A,). NaN where it was always open.
+
+    Raises:
+        ChibiError: If the two do not have the same shape.
+    """
+    if asked.shape != read.shape or asked.ndim != 2:
+        raise ChibiError(
+            f"asked attributes of shape {asked.shape} and read ones of {read.shape} do not agree"
+        )
+    wanted = asked >= 0
+    right = (wanted & (asked == read)).sum(0)
+    return np.where(wanted.any(0), right / np.maximum(wanted.sum(0), 1), np.nan)
+
+
 def nearest_label(
     queries: Tensor, base: Tensor, labels: Tensor, limit: float | None
 ) -> Tensor:

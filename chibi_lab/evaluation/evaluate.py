@@ -1,137 +1,247 @@
-"""One run measured by the judge: the table of ``chibi-lab evaluate``."""
+"""One run measured by the judge: the figures of ``chibi-lab evaluate``."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
-from chibi_lab import pretrained
-from chibi_lab.data import ImageSet, open_images
-from chibi_lab.errors import ChibiError
+from chibi_lab.data import ImageSet
 from chibi_lab.evaluation.attributes import coverage, effective_count
-from chibi_lab.evaluation.features import as_images, psnr
-from chibi_lab.evaluation.judge import FEATURES, Judge, load_judge
-from chibi_lab.evaluation.sets import (
-    frechet_distance,
-    histogram_distance,
-    kernel_distance,
-    neighbourhoods,
+from chibi_lab.evaluation.distances import COPY_SIZE, memorisation
+from chibi_lab.evaluation.features import as_images, psnr, shrink, ssim
+from chibi_lab.evaluation.reference import (
+    Figures,
+    Reference,
+    open_reference,
+    training_images,
 )
-from chibi_lab.training import Run, draw, load_vae, sample
+from chibi_lab.evaluation.sets import histogram_distance
+from chibi_lab.losses import kl_divergence
+from chibi_lab.training import (
+    Run,
+    draw,
+    has_encoder,
+    latents,
+    load_drawer,
+    load_vae,
+)
 
 FORMAT = 1  # raise it when a key changes its meaning
 SETS = 5  # of drawn images; a figure is the mean over them
 RECONSTRUCTED = 500
+ACTIVE = 0.01  # variance of a dimension's mean, as in Burda et al. (2016)
 
 
-def evaluate(run: Run, count: int = 2_000, seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    run: Run,
+    count: int = 2_000,
+    seed: int = 0,
+    neutral: bool = False,
+    inception_weights: Path | None = None,
+) -> dict[str, Any]:
     """Measure what a run draws against real images that it has not seen.
 
     Five sets of images are drawn, from the first latents of the seed on.
 
     Args:
-        run: A run of either kind.
+        run: A run of any kind.
         count: Images in a set, and real ones to compare with.
         seed: Seed of the latents.
+        neutral: Measure distances in a network's features that knows nothing of avatars, too.
+        inception_weights: A file with Inception's weights, to measure the standard FID, too.
 
     Returns:
         Under ``figures`` one entry a figure: its ``value``, the mean over the five sets, and the
         ``low``est and ``high``est of them. The figures are ``frechet`` and ``kernel`` distance,
-        ``precision``, ``recall``, ``density`` and ``coverage`` in the judge's features, and for
-        a VAE the ``psnr`` of 500 reconstructions, in decibels. Under ``real`` the same figures of
-        one further set of real images: no model can be expected to do better. Under
-        ``attributes``, if the judge can read them, for each one how many ``values`` real images
-        show, how many are ``covered``, the ``effective`` count, and the ``distance`` of the
-        histograms, all of the first set.
+        ``precision``, ``recall``, ``density`` and ``coverage`` in the judge's features;
+        ``memorisation``, the median distance to the nearest training image over that of held-out
+        images, and the share ``copied`` (:class:`Memorisation`). For a model with an encoder they
+        are followed by ``psnr`` (decibels) and ``ssim`` of up to 500 reconstructions, the ``kl``
+        divergence in nats an image and the ``active_units``, in fifths of these images.
+
+        Under ``real`` the figures of one further set of real images: no model can be expected to
+        do better. ``real_interval`` says how far these depend on the images.
+
+        Under ``attributes``, if the judge can read them, for each one how many ``values`` real
+        images show, how many are ``covered``, the ``effective`` count, and the ``distance`` of the
+        histograms, all of the first set; the ``low``est and ``high``est of all sets; and the same
+        of the further set of ``real`` images.
+
+        Under ``neutral`` and ``inception``, if asked for, ``frechet`` and ``kernel`` distance in
+        these ``features``, likewise. ``count``, ``sets``, ``held_out``, ``searched`` and
+        ``reconstructed`` are the numbers of images. A figure that these are too few for is None,
+        and ``notes`` says why.
 
     Raises:
-        ChibiError: If the run has no checkpoint, or there are too few real images.
+        ChibiError: If the run has no checkpoint, there are not two real images, count is less than
+            2, or an extra is missing.
     """
-    config = run.config
-    judge = load_judge(pretrained.path("judge") / "judge.safetensors")
-    images = open_images(
-        config.data, config.size, "test", 2 * count, config.seed, config.palette
-    )
-    half = len(images) // 2
-    if min(half, count) <= FEATURES:
-        raise ChibiError(
-            f"{config.data} has {len(images)} test images and {count} are to be drawn: at least "
-            f"{2 * FEATURES + 2} and {FEATURES + 1} are needed, more than the judge has features"
-        )
-    real, others = images.select(slice(half)), images.select(slice(half, 2 * half))
-    drawn = sample(run, SETS * count, seed).split(count)
-    features = judge.features(real)
-    rows = [_figures(features, judge.features(one)) for one in drawn]
+    run.latest()  # says so at once if there is none
+    reference = open_reference(run, count, neutral, inception_weights)
+    return measure(run, reference, training_images(run), count, seed)
+
+
+def measure(
+    run: Run, reference: Reference, train: ImageSet, count: int, seed: int
+) -> dict[str, Any]:
+    """Measure a run against real images that were opened before.
+
+    Args:
+        run: A run that learned from these images.
+        reference: The real images.
+        train: The images that it learned from.
+        count: Images in a set.
+        seed: Seed of the latents.
+
+    Returns:
+        As :func:`evaluate`.
+
+    Raises:
+        ChibiError: If the run has no checkpoint.
+    """
+    network = load_drawer(run)
+    rows: dict[str, list[Figures]] = {key: [] for key in reference.spaces}
+    small, readings = [], []
+    sets = latents(SETS * count, run.config.latent_dim, seed).split(count)
+    for z in tqdm(sets, desc=f"measuring {run.path.name}", unit="set", leave=False):
+        # One set at a time: all of them at 128 pixels would take gigabytes.
+        drawn = draw(network, z)
+        for key, space in reference.spaces.items():
+            rows[key].append(space.figures(space.features(drawn)))
+        small.append(shrink(drawn, COPY_SIZE))
+        if reference.readable:
+            readings.append(reference.judge.read(drawn))
+    for row, own in zip(
+        rows["judge"], _copying(small, train, reference.others), strict=True
+    ):
+        row |= own
+    rebuilt = min(len(reference.others), RECONSTRUCTED) if has_encoder(run) else 0
+    judged = reference.spaces["judge"]
     result = {
         "format": FORMAT,
         "run": str(run.path),
-        "kind": config.kind,
+        "kind": run.config.kind,
         "images_seen": run.images_seen,
         "count": count,
-        "held_out": half,
+        "sets": SETS,
+        "held_out": len(reference.real),
+        "searched": len(train),
+        "reconstructed": rebuilt,
         "seed": seed,
-        "figures": {name: _spread([row[name] for row in rows]) for name in rows[0]},
-        "real": _figures(features, judge.features(others)),
+        "figures": _spreads(rows["judge"]),
+        "real": judged.best,
+        "real_interval": judged.interval,
         "attributes": None,
+        "neutral": None,
+        "inception": None,
+        "notes": reference.notes(count),
     }
-    if real.schema == judge.schema:
-        result["attributes"] = _attributes(judge, real, drawn[0])
-    if config.kind == "vae":
-        encoder, decoder = load_vae(run)
-        originals = as_images(others.images[:RECONSTRUCTED])
-        with torch.no_grad():
-            mu = encoder(originals)[0]
-        decibels = psnr(draw(decoder, mu), originals)
-        fifths = [part.mean().item() for part in decibels.chunk(SETS)]
-        result["figures"]["psnr"] = _spread(fifths)
+    if reference.readable:
+        result["attributes"] = _attributes(reference, readings)
+    if rebuilt:
+        result["figures"] |= _spreads(_coding(run, reference.others, rebuilt))
+    for key, space in reference.spaces.items():
+        if key != "judge":
+            result[key] = {
+                "features": space.name,
+                "figures": _spreads(rows[key]),
+                "real": space.best,
+                "real_interval": space.interval,
+            }
     return result
 
 
-def table(result: dict[str, Any]) -> str:
-    """The result of :func:`evaluate` as lines to read."""
-    lines = [
-        f"{result['run']}: a {result['kind']} after {result['images_seen']:,} images seen, "
-        f"{SETS} sets of {result['count']:,} from seed {result['seed']} "
-        f"against {result['held_out']:,} real images",
-        f"{'':>17} {'mean':>9} {'lowest and highest set':>24} {'real images':>12}",
-    ]
-    for name, figure in result["figures"].items():
-        best = result["real"].get(name)
-        spread = f"{figure['low']:.3f} to {figure['high']:.3f}"
-        last = "" if best is None else f"{best:.3f}"
-        lines.append(f"{name:>17} {figure['value']:>9.3f} {spread:>24} {last:>12}")
-    if result["attributes"]:
-        names = ("values", "covered", "effective", "distance")
-        lines.append(f"{'':>17} " + " ".join(f"{name:>9}" for name in names))
-    for name, row in (result["attributes"] or {}).items():
-        lines.append(
-            f"{name:>17} {row['values']:>9} {row['covered']:>9} {row['effective']:>9.1f} "
-            f"{row['distance']:>9.3f}"
+def _copying(small: list[Tensor], train: ImageSet, others: ImageSet) -> list[Figures]:
+    """How near each set comes to the training images."""
+    held_out = shrink(others, COPY_SIZE)
+    copies = memorisation(torch.cat(small), shrink(train, COPY_SIZE), held_out)
+    count = len(small[0])
+    parts = (
+        replace(copies, distance=distance, index=index, isolation=isolation)
+        for distance, index, isolation in zip(
+            copies.distance.split(count),
+            copies.index.split(count),
+            copies.isolation.split(count),
+            strict=True,
         )
-    return "\n".join(lines)
+    )
+    return [{"memorisation": part.ratio, "copied": part.copied} for part in parts]
 
 
-def _figures(real: Tensor, drawn: Tensor) -> dict[str, float]:
+@torch.no_grad()
+def _coding(run: Run, others: ImageSet, count: int) -> list[Figures]:
+    """What encoding and decoding keeps, in fifths of the images."""
+    encoder, decoder = load_vae(run)
+    originals = as_images(others.images[:count])
+    codes = [encoder(chunk) for chunk in originals.split(64)]
+    mu, logvar = (torch.cat(part) for part in zip(*codes, strict=True))
+    rebuilt = draw(decoder, mu)
+    # Fifths, but of no fewer than 20 images: the variance of a few says nothing.
+    parts = max(1, min(SETS, count // 20))
+    return [
+        {
+            "psnr": psnr(drawn, real).mean().item(),
+            "ssim": ssim(drawn, real).mean().item(),
+            "kl": kl_divergence(means, spreads).item() / len(means),
+            "active_units": active_units(means),
+        }
+        for drawn, real, means, spreads in zip(
+            *(part.chunk(parts) for part in (rebuilt, originals, mu, logvar)),
+            strict=True,
+        )
+    ]
+
+
+def active_units(mu: Tensor) -> int:
+    r"""How many dimensions of the latent carry something of the image.
+
+    .. math:: \#\big\{j : \operatorname{Var}_x(\mu_j(x)) > 0.01\big\}
+
+    Source: Burda et al. (2016), section 5.2.
+
+    Args:
+        mu: Means of the posteriors of different images, (N, latent_dim).
+
+    Returns:
+        From 0 to latent_dim.
+    """
+    return int((mu.var(0, correction=0) > ACTIVE).sum())
+
+
+def _spreads(rows: list[Figures]) -> dict[str, dict[str, float] | None]:
+    """Mean, lowest and highest of each figure; None where one is missing."""
     return {
-        "frechet": frechet_distance(real, drawn),
-        "kernel": kernel_distance(real, drawn),
-        **neighbourhoods(real, drawn),
-    }
+        name: None if None in (values := [row[name] for row in rows]) else _spread(values)
+        for name in rows[0]
+    }  # fmt: skip
 
 
 def _spread(values: list[float]) -> dict[str, float]:
     return {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
 
 
-def _attributes(judge: Judge, real: ImageSet, drawn: Tensor) -> dict[str, Any]:
-    truth, read = judge.read(real), judge.read(drawn)
-    return {
-        name: {
+def _attributes(reference: Reference, readings: list[np.ndarray]) -> dict[str, Any]:
+    truth = reference.judge.read(reference.real)
+    further = reference.judge.read(reference.others)
+    found = {}
+    for column, name in enumerate(reference.judge.schema.names):
+        real, *rows = (
+            {
+                "covered": coverage(read[:, column], truth[:, column]),
+                "effective": effective_count(read[:, column]),
+                "distance": histogram_distance(truth[:, column], read[:, column]),
+            }
+            for read in (further, *readings)
+        )
+        found[name] = {
             "values": len(np.unique(truth[:, column])),
-            "covered": coverage(read[:, column], truth[:, column]),
-            "effective": effective_count(read[:, column]),
-            "distance": histogram_distance(truth[:, column], read[:, column]),
+            **rows[0],
+            "low": {key: min(row[key] for row in rows) for key in real},
+            "high": {key: max(row[key] for row in rows) for key in real},
+            "real": real,
         }
-        for column, name in enumerate(judge.schema.names)
-    }
+    return found

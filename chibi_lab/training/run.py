@@ -270,6 +270,15 @@ def load_vae(run: Run) -> tuple[Encoder, Decoder]:
     return encoder, decoder
 
 
+def has_encoder(run: Run) -> bool:
+    """Whether a run's model can encode images, so that :func:`load_vae` reads it.
+
+    Args:
+        run: A run of any kind.
+    """
+    return any("encoder." in prefix for prefix in INFERENCE[run.config.kind])
+
+
 def load_drawer(run: Run) -> Generator | Decoder:
     """The network of a run that turns latents into images: generator or decoder.
 
