@@ -30,11 +30,14 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.studio import grid
 from chibi_lab.training import (
     GANConfig,
+    ModernGANConfig,
     Run,
+    TrainingConfig,
     VAEConfig,
     export_run,
     sample,
     train_gan,
+    train_modern_gan,
     train_vae,
 )
 from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
@@ -130,12 +133,33 @@ class TrainVAE:
         _train(train_vae, self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainModernGAN:
+    """Train a modern GAN, which can be asked for attributes."""
+
+    choices: OmitArgPrefixes[ModernGANConfig]
+    out: Path
+    """Folder of the run, to be made."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+    config: Path | None = None
+    """Take all that is not said here from this config.json of another run."""
+    dry_run: bool = False
+    """Say what the training would take, from a few timed steps, and write nothing."""
+
+    def run(self) -> None:
+        """Do it."""
+        _train(train_modern_gan, self)
+
+
 @dataclass(frozen=True)
 class Train:
-    """Train a model: gan or vae."""
+    """Train a model: gan or vae, as in the article or modern."""
 
     kind: OmitSubcommandPrefixes[
-        Annotated[TrainGAN, subcommand("gan")] | Annotated[TrainVAE, subcommand("vae")]
+        Annotated[TrainGAN, subcommand("gan")]
+        | Annotated[TrainVAE, subcommand("vae")]
+        | Annotated[TrainModernGAN, subcommand("modern-gan")]
     ]
 
     def run(self) -> None:
@@ -302,7 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
+def _train(
+    loop: Callable[..., Run], command: TrainGAN | TrainVAE | TrainModernGAN
+) -> None:
     config, out = command.choices, command.out
     if command.dry_run:
         _rehearse(loop, config)
@@ -314,7 +340,7 @@ def _train(loop: Callable[..., Run], command: TrainGAN | TrainVAE) -> None:
         raise KeyboardInterrupt
 
 
-def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
+def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
     """Print the config, and what a training would take, from a few steps somewhere else."""
     if is_first_rank():
         for name, value in config.to_json().items():
@@ -326,6 +352,7 @@ def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
         min(config.count, few),
         config.palette,
         is_first_rank(),
+        config.shape[1],
     )
     steps = REHEARSED_STEPS * config.batch
     never = 2 * steps + 1  # no sample grid in the steps that are timed
@@ -343,9 +370,10 @@ def _rehearse(loop: Callable[..., Run], config: GANConfig | VAEConfig) -> None:
         speed = run.stats()[-1]["images_per_second"]
         size = run.latest().stat().st_size
         tensors = read_checkpoint(run.latest())[0]
-    networks = {"gan": ("generator", "discriminator"), "vae": ("encoder", "decoder")}
-    for name in networks[config.kind]:
+    for name in ("generator", "discriminator", "encoder", "decoder"):
         own = with_prefix(tensors, f"{name}.")
+        if not own:
+            continue
         count = sum(v.numel() for k, v in own.items() if k.endswith(("weight", "bias")))
         print(f"{name:>17}: {count:,} parameters")
     with contextlib.suppress(ImportError):  # Windows does not tell

@@ -11,6 +11,7 @@ logarithm of zero,
 so the values are those of ``nn.BCELoss`` on probabilities, without its overflow.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -71,6 +72,65 @@ def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
         Scalar in nats, at least 0.
     """
     return F.softplus(-fake_logits).mean()
+
+
+def relativistic_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    r"""The discriminator's loss where it compares: is this image *more real* than that one?
+
+    .. math:: -\mathbb{E}_{x, z}[\log \operatorname{sigmoid}(l(x) - l(G(z)))]
+
+    Each real image is compared with one generated image. Only differences count, so moving all
+    generated images to one spot that looks real no longer pays.
+
+    Source: Jolicoeur-Martineau (2019), section 4.3; as a modern baseline, Huang et al. (2024),
+    equation 2.
+
+    Args:
+        real_logits: D's logits for real images, any shape.
+        fake_logits: D's logits for as many generated ones, the same shape.
+
+    Returns:
+        Scalar in nats, at least 0.
+    """
+    return F.softplus(fake_logits - real_logits).mean()
+
+
+def relativistic_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    r"""The generator's loss in the same comparison: the two change places.
+
+    .. math:: -\mathbb{E}_{x, z}[\log \operatorname{sigmoid}(l(G(z)) - l(x))]
+
+    Source: Huang et al. (2024), equation 2, with the roles exchanged.
+
+    Args:
+        real_logits: D's logits for real images, any shape.
+        fake_logits: D's logits for as many generated ones, the same shape.
+
+    Returns:
+        Scalar in nats, at least 0.
+    """
+    return F.softplus(real_logits - fake_logits).mean()
+
+
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    r"""How steep the discriminator is at some images: the mean squared length of its slope.
+
+    .. math:: \mathbb{E}_x\big[\|\nabla_x l(x)\|^2\big]
+
+    On real images it is R1, on generated ones R2. A flat discriminator near the data is what
+    makes the game of a GAN converge.
+
+    Source: Mescheder et al. (2018), equations 9 and 10.
+
+    Args:
+        logits: D's logits, (N,), computed from ``images``.
+        images: What they were computed from, (N, 3, H, W), with ``requires_grad``.
+
+    Returns:
+        Scalar, at least 0, that can be differentiated again.
+    """
+    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean()
 
 
 def squared_error(reconstruction: Tensor, images: Tensor) -> Tensor:

@@ -89,6 +89,26 @@ class AttributeSchema:
             decoded[name] = values[int(number)]
         return decoded
 
+    def ask(self, wish: Mapping[str, str]) -> tuple[int, ...]:
+        """Turn a wish into one row of integers; what it does not mention is left open, as -1.
+
+        Args:
+            wish: Value by attribute name, for any part of the attributes.
+
+        Raises:
+            ChibiError: If an attribute or a value is unknown.
+        """
+        row = [-1] * len(self)
+        for name, value in wish.items():
+            column = self.index(name)
+            if value not in self.values[column]:
+                raise ChibiError(
+                    f"attribute {name!r} has no value {value!r}; "
+                    f"its values are: {', '.join(self.values[column])}"
+                )
+            row[column] = self.values[column].index(value)
+        return tuple(row)
+
     def encode(self, attributes: Mapping[str, str]) -> tuple[int, ...]:
         """Turn words into one row of integers; the inverse of `decode`.
 
@@ -98,19 +118,11 @@ class AttributeSchema:
         Raises:
             ChibiError: If an attribute is missing, unknown, or has an unknown value.
         """
-        for name in attributes:
-            self.index(name)
-        row = []
-        for name, values in zip(self.names, self.values, strict=True):
-            if name not in attributes:
+        row = self.ask(attributes)
+        for name, number in zip(self.names, row, strict=True):
+            if number < 0:
                 raise ChibiError(f"attribute {name!r} is missing")
-            if attributes[name] not in values:
-                raise ChibiError(
-                    f"attribute {name!r} has no value {attributes[name]!r}; "
-                    f"its values are: {', '.join(values)}"
-                )
-            row.append(values.index(attributes[name]))
-        return tuple(row)
+        return row
 
     def to_json(self) -> dict[str, list[str]]:
         """The schema as plain JSON: a list of values by attribute name, in column order."""

@@ -1,11 +1,12 @@
 """Training: configs, the two loops, and the run folders that they leave."""
 
-from chibi_lab.training.config import GANConfig, TrainingConfig, VAEConfig
-from chibi_lab.training.engine import Engine
-from chibi_lab.training.gan import train_gan
-from chibi_lab.training.loop import TrainingDivergedError
-from chibi_lab.training.run import (
-    Run,
+from chibi_lab.training.config import (
+    GANConfig,
+    ModernGANConfig,
+    TrainingConfig,
+    VAEConfig,
+)
+from chibi_lab.training.drawing import (
     draw,
     export_run,
     has_encoder,
@@ -15,11 +16,17 @@ from chibi_lab.training.run import (
     load_vae,
     sample,
 )
+from chibi_lab.training.engine import Engine
+from chibi_lab.training.gan import train_gan
+from chibi_lab.training.loop import TrainingDivergedError
+from chibi_lab.training.modern_gan import train_modern_gan
+from chibi_lab.training.run import Run
 from chibi_lab.training.vae import train_vae
 
 __all__ = [
     "Engine",
     "GANConfig",
+    "ModernGANConfig",
     "Run",
     "TrainingConfig",
     "TrainingDivergedError",
@@ -33,5 +40,6 @@ __all__ = [
     "load_vae",
     "sample",
     "train_gan",
+    "train_modern_gan",
     "train_vae",
 ]

@@ -89,7 +89,7 @@ class TrainingConfig:
             self.precision,
             "auto, float32 or bfloat16",
         )
-        _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
+        self._check_size()
         _require(
             self.batch >= 2,
             "batch",
@@ -97,6 +97,14 @@ class TrainingConfig:
             "at least 2, since BatchNorm compares images",
         )
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 up")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.size, self.size
+
+    def _check_size(self) -> None:
+        _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
 
     def to_json(self) -> dict[str, Any]:
         """The config with its kind, ready for ``json.dump``."""
@@ -164,13 +172,66 @@ class VAEConfig(TrainingConfig):
         _check_adam(self.learning_rate, self.betas)
 
 
-CONFIGS: dict[str, type[GANConfig] | type[VAEConfig]] = {
-    "gan": GANConfig,
-    "vae": VAEConfig,
+@dataclass(frozen=True)
+class ModernConfig(TrainingConfig):
+    """What the modern models share: other shapes, and attributes to ask for."""
+
+    size: int = 64
+    """Height of the images in pixels, a multiple of 16."""
+    width: int | None = None
+    """Width of the images; without it they are square. The other choice is 3/4 of the height."""
+    conditional: bool = True
+    """Learn to draw what is asked for, where the data says what its images show."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.size, self.size if self.width is None else self.width
+
+    def _check_size(self) -> None:
+        for name, side in zip(("size", "width"), self.shape, strict=True):
+            right = "a multiple of 16, at least 32"
+            _require(side >= 32 and side % 16 == 0, name, side, right)
+
+
+@dataclass(frozen=True)
+class ModernGANConfig(ModernConfig):
+    """Training of a modern GAN: relativistic loss, two gradient penalties, no normalisation."""
+
+    kind: ClassVar[str] = "modern-gan"
+
+    learning_rate: float = 4e-4
+    """Step size of Adam, for both players."""
+    betas: tuple[float, float] = (0.0, 0.99)
+    """Adam's decay rates for the first and second moment of the gradient."""
+    penalty: float = 1.0
+    """Weight of the two gradient penalties; larger images need more."""
+    penalty_every: int = 16
+    """Steps from one penalty to the next, which then counts as often."""
+    augment: bool = False
+    """Change real and generated images alike, at random: for some hundred pictures of one's own."""
+    ema_images: int = 10_000
+    """Half-life of the generator's averaged weights, in images seen."""
+
+    def __post_init__(self) -> None:
+        """Check the modern GAN's own fields too.
+
+        Raises:
+            ChibiError: Names the field, its value and the range it must be in.
+        """
+        super().__post_init__()
+        _check_adam(self.learning_rate, self.betas)
+        _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+        for name in ("penalty_every", "ema_images"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+
+
+CONFIGS: dict[str, type[TrainingConfig]] = {
+    config.kind: config for config in (GANConfig, VAEConfig, ModernGANConfig)
 }
 
 
-def config_from_json(values: dict[str, Any]) -> GANConfig | VAEConfig:
+def config_from_json(values: dict[str, Any]) -> TrainingConfig:
     """The config that :meth:`TrainingConfig.to_json` wrote.
 
     Args:
@@ -185,7 +246,8 @@ def config_from_json(values: dict[str, Any]) -> GANConfig | VAEConfig:
     values = dict(values)
     kind = values.pop("kind", None)
     if kind not in CONFIGS:
-        raise ChibiError(f"kind of model {kind!r} is unknown: it must be gan or vae")
+        known = ", ".join(CONFIGS)
+        raise ChibiError(f"kind of model {kind!r} is unknown: the kinds are {known}")
     unknown = values.keys() - {field.name for field in fields(CONFIGS[kind])}
     if unknown:
         raise ChibiError(

@@ -97,7 +97,13 @@ class Engine:
         Returns:
             Shape (shape[0] / ranks, ...), on this engine's device.
         """
-        whole = torch.randn(shape, generator=generator)
+        return self._own_rows(torch.randn(shape, generator=generator))
+
+    def uniform(self, generator: torch.Generator, *shape: int) -> Tensor:
+        """The same with numbers from 0 to below 1, each as probable."""
+        return self._own_rows(torch.rand(shape, generator=generator))
+
+    def _own_rows(self, whole: Tensor) -> Tensor:
         return whole.chunk(self.ranks)[self.rank].to(self.device)
 
     def parallel(self, network: nn.Module) -> nn.Module:

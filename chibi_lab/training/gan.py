@@ -15,7 +15,8 @@ from chibi_lab.losses import (
     non_saturating_generator_loss,
 )
 from chibi_lab.models import Discriminator, Generator
-from chibi_lab.training.config import GANConfig
+from chibi_lab.training.config import GANConfig, ModernGANConfig
+from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.loop import (
     SAMPLE_COUNT,
@@ -25,7 +26,7 @@ from chibi_lab.training.loop import (
     compile_networks,
     seeded,
 )
-from chibi_lab.training.run import Run, draw, latents
+from chibi_lab.training.run import Run
 
 
 def train_gan(
@@ -141,7 +142,7 @@ def train_gan(
 
 
 def ema_average(
-    config: GANConfig,
+    config: GANConfig | ModernGANConfig,
 ) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     """How the averaged generator follows the trained one: an exponential moving average.
 

@@ -39,7 +39,7 @@ from chibi_lab.training.checkpoint import (
     with_prefix,
     write_checkpoint,
 )
-from chibi_lab.training.config import GANConfig, VAEConfig
+from chibi_lab.training.config import TrainingConfig
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.run import Run, write_text
 
@@ -74,7 +74,7 @@ def seeded(
 
 def begin(
     engine: Engine,
-    config: GANConfig | VAEConfig,
+    config: TrainingConfig,
     out: Path | str,
     images: ImageSet | ShardSet | None,
     resume: bool,
@@ -104,7 +104,12 @@ def begin(
         engine.wait()
     if images is None:
         images = open_training(
-            config.data, config.size, config.count, config.palette, engine.is_first
+            config.data,
+            config.size,
+            config.count,
+            config.palette,
+            engine.is_first,
+            config.shape[1],
         )
         if engine.is_first:
             for skipped in images.manifest.get("skipped", []):
@@ -300,14 +305,18 @@ class Loop(AbstractContextManager):
             self._sums[name] = self._sums.get(name, 0) + value.detach().double()
         self._steps += 1
 
+    @property
+    def step(self) -> int:
+        """Steps that are behind, also those before a resume."""
+        return self.images_seen // self.run.config.batch
+
     def _must_stop(self) -> bool:
         minutes = self.run.config.minutes
         late = (
             minutes is not None and time.perf_counter() - self._started >= 60 * minutes
         )
         # Ranks must stop after the same step. To ask each time would cost a wait a step.
-        steps = self.images_seen // self.run.config.batch
-        if self.engine.ranks > 1 and steps % ASK_EVERY:
+        if self.engine.ranks > 1 and self.step % ASK_EVERY:
             return False
         return self.engine.any(self._stopped or late)
 

@@ -2,29 +2,14 @@
 
 import json
 import os
-import shutil
 import weakref
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from chibi_lab.data import AttributeSchema
 from chibi_lab.errors import ChibiError
-from chibi_lab.models import Decoder, Encoder, Generator
-from chibi_lab.training.checkpoint import (
-    halved,
-    read_checkpoint,
-    widened,
-    with_prefix,
-    write_checkpoint,
-)
-from chibi_lab.training.config import GANConfig, VAEConfig, config_from_json
-
-CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
-# What it takes to draw: the averaged generator, or both halves of the VAE.
-INFERENCE = {"gan": ("ema.",), "vae": ("encoder.", "decoder.")}
+from chibi_lab.training.config import TrainingConfig, config_from_json
 
 
 class Run:
@@ -41,7 +26,7 @@ class Run:
         config: The choices of the training.
     """
 
-    def __init__(self, path: Path | str, config: GANConfig | VAEConfig) -> None:
+    def __init__(self, path: Path | str, config: TrainingConfig) -> None:
         self.path = Path(path)
         self.config = config
         self._unlock: weakref.finalize | None = None
@@ -65,9 +50,7 @@ class Run:
         return cls(path, read_config(file))
 
     @classmethod
-    def plan(
-        cls, path: Path | str, config: GANConfig | VAEConfig, resume: bool
-    ) -> "Run":
+    def plan(cls, path: Path | str, config: TrainingConfig, resume: bool) -> "Run":
         """Check that a training may use a folder. Nothing is written yet.
 
         Args:
@@ -151,7 +134,7 @@ class Run:
         """Whether the folder holds nothing but what a killed training began."""
         return all(path.suffix == ".part" for path in self.path.iterdir())
 
-    def _check_same_config(self, before: GANConfig | VAEConfig) -> None:
+    def _check_same_config(self, before: TrainingConfig) -> None:
         now = self.config
         if before.kind != now.kind:
             raise ChibiError(
@@ -171,6 +154,14 @@ class Run:
             raise ChibiError(
                 f"{self.path} was trained otherwise ({'; '.join(changed)})"
             )
+
+    def schema(self) -> AttributeSchema | None:
+        """The attributes that the model can be asked for; None if it draws without wishes."""
+        if not getattr(self.config, "conditional", False):
+            return None
+        file = self.path / "data.json"
+        known = json.loads(file.read_text(encoding="utf-8")).get("schema")
+        return None if known is None else AttributeSchema.from_json(known)
 
     def stats(self) -> list[dict[str, float]]:
         """The rows of ``stats.jsonl``, oldest first; empty before the first row."""
@@ -207,7 +198,7 @@ class Run:
         return int(checkpoints[-1].stem) if checkpoints else 0
 
 
-def read_config(file: Path) -> GANConfig | VAEConfig:
+def read_config(file: Path) -> TrainingConfig:
     """Read the ``config.json`` of a run.
 
     Args:
@@ -232,169 +223,6 @@ def read_config(file: Path) -> GANConfig | VAEConfig:
         raise ChibiError(f"{file} cannot be read as a config: {error}") from error
 
 
-def load_generator(run: Run) -> Generator:
-    """The generator of a GAN's run, with its averaged weights, in evaluation mode.
-
-    Args:
-        run: A run of a GAN.
-
-    Returns:
-        The generator on the CPU, in float32.
-
-    Raises:
-        ChibiError: If the run is of another kind or has no checkpoint.
-    """
-    config = _require_kind(run, "gan")
-    generator = Generator(config.size, config.channels, config.latent_dim)
-    _fill(generator, run.latest(), "ema.module.")
-    return generator
-
-
-def load_vae(run: Run) -> tuple[Encoder, Decoder]:
-    """Encoder and decoder of a VAE's run, in evaluation mode.
-
-    Args:
-        run: A run of a VAE.
-
-    Returns:
-        The two networks on the CPU, in float32.
-
-    Raises:
-        ChibiError: If the run is of another kind or has no checkpoint.
-    """
-    config = _require_kind(run, "vae")
-    encoder = Encoder(config.size, config.channels, config.latent_dim)
-    decoder = Decoder(config.size, config.channels, config.latent_dim)
-    _fill(encoder, run.latest(), "encoder.")
-    _fill(decoder, run.latest(), "decoder.")
-    return encoder, decoder
-
-
-def has_encoder(run: Run) -> bool:
-    """Whether a run's model can encode images, so that :func:`load_vae` reads it.
-
-    Args:
-        run: A run of any kind.
-    """
-    return any("encoder." in prefix for prefix in INFERENCE[run.config.kind])
-
-
-def load_drawer(run: Run) -> Generator | Decoder:
-    """The network of a run that turns latents into images: generator or decoder.
-
-    Args:
-        run: A run of either kind.
-
-    Returns:
-        The network on the CPU, in float32, in evaluation mode.
-
-    Raises:
-        ChibiError: If the run has no checkpoint.
-    """
-    return load_generator(run) if run.config.kind == "gan" else load_vae(run)[1]
-
-
-def latents(count: int, latent_dim: int, seed: int) -> Tensor:
-    """The first latents of a seed: latent k is the same whatever the count.
-
-    Args:
-        count: How many.
-        latent_dim: Dimensions of each.
-        seed: Seed of the generator that draws them.
-
-    Returns:
-        Standard normal latents, (count, latent_dim).
-
-    Raises:
-        ChibiError: If count is less than 1 or the seed is negative.
-    """
-    if count < 1:
-        raise ChibiError(f"count is {count}: it must be at least 1")
-    if seed < 0:
-        raise ChibiError(f"seed is {seed}: it must be 0 or more")
-    generator = torch.Generator().manual_seed(seed)
-    # One at a time: a single large draw ends differently than a small one.
-    return torch.stack(
-        [torch.randn(latent_dim, generator=generator) for _ in range(count)]
-    )
-
-
-@torch.no_grad()
-def draw(network: Generator | Decoder, z: Tensor) -> Tensor:
-    """Images of latents, computed in chunks of fixed size.
-
-    Args:
-        network: What draws; put into evaluation mode while it does.
-        z: Latents, (N, latent_dim).
-
-    Returns:
-        Images, (N, 3, size, size) in [-1, 1], float32 on the CPU.
-    """
-    training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    images = []
-    for chunk in z.split(CHUNK):
-        padded = torch.cat([chunk, chunk.new_zeros(CHUNK - len(chunk), chunk.shape[1])])
-        images.append(
-            network(padded.to(device))[: len(chunk)].float().cpu().contiguous()
-        )
-    network.train(training)
-    return torch.cat(images)
-
-
-def sample(run: Run, count: int, seed: int = 0) -> Tensor:
-    """The first images that a run draws from a seed.
-
-    Args:
-        run: A run of either kind.
-        count: How many images.
-        seed: Seed of the latents.
-
-    Returns:
-        Images, (count, 3, size, size) in [-1, 1].
-
-    Raises:
-        ChibiError: If the run has no checkpoint, or count or seed is out of range.
-    """
-    return draw(load_drawer(run), latents(count, run.config.latent_dim, seed))
-
-
-def export_run(run: Run, out: Path | str) -> Run:
-    """Copy what it takes to draw and to read a run, and leave out what only training needs.
-
-    The networks are stored in float16, which moves a pixel by less than 1 of 255. Of the sample
-    grids the first and the last are kept, and between them one for each doubling of images seen.
-
-    Args:
-        run: The run to copy.
-        out: The folder to make.
-
-    Returns:
-        The small run. It can be sampled and compared, not resumed.
-
-    Raises:
-        ChibiError: If the folder exists, or the run has no checkpoint.
-    """
-    out = Path(out)
-    if out.exists():
-        raise ChibiError(f"{out} exists: choose a folder that does not")
-    tensors, progress = read_checkpoint(run.latest(), INFERENCE[run.config.kind])
-    beside = out.with_name(out.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    (beside / "checkpoints").mkdir(parents=True)
-    for name in ("config.json", "data.json", "stats.jsonl"):
-        shutil.copyfile(run.path / name, beside / name)
-    (beside / "samples").mkdir()
-    for grid in _doublings(run.samples()):
-        shutil.copyfile(grid, beside / "samples" / grid.name)
-    write_checkpoint(
-        beside / "checkpoints" / run.latest().name, halved(tensors), progress
-    )
-    beside.replace(out)
-    return Run.open(out)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its place, then rename it into place.
 
@@ -411,31 +239,3 @@ def write_text(path: Path, text: str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _doublings(grids: list[Path]) -> list[Path]:
-    kept: list[Path] = []
-    for grid in grids:
-        if not kept or grid is grids[-1] or int(grid.stem) >= 2 * int(kept[-1].stem):
-            kept.append(grid)
-    return kept
-
-
-def _require_kind(run: Run, kind: str) -> Any:
-    if run.config.kind != kind:
-        raise ChibiError(
-            f"{run.path} is a run of a {run.config.kind}: a {kind} is needed here"
-        )
-    return run.config
-
-
-def _fill(network: nn.Module, checkpoint: Path, prefix: str) -> None:
-    tensors = with_prefix(read_checkpoint(checkpoint, (prefix,))[0], prefix)
-    try:
-        network.load_state_dict(widened(tensors))
-    except RuntimeError as error:
-        last = str(error).strip().splitlines()[-1].strip()
-        raise ChibiError(
-            f"{checkpoint} does not fit the run's config: {last}"
-        ) from error
-    network.eval()

@@ -9,6 +9,7 @@ from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
+from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.loop import (
     SAMPLE_COUNT,
@@ -18,7 +19,7 @@ from chibi_lab.training.loop import (
     compile_networks,
     seeded,
 )
-from chibi_lab.training.run import Run, draw, latents
+from chibi_lab.training.run import Run
 
 
 def train_vae(

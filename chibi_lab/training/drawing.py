@@ -1,0 +1,254 @@
+"""What a run learned: its networks, the images that they draw, and a small copy of both."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chibi_lab.errors import ChibiError
+from chibi_lab.models import (
+    Decoder,
+    Encoder,
+    Generator,
+    ModernGenerator,
+)
+from chibi_lab.training.checkpoint import (
+    halved,
+    read_checkpoint,
+    widened,
+    with_prefix,
+    write_checkpoint,
+)
+from chibi_lab.training.run import Run
+
+CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
+# What it takes to draw: the averaged generator, or all of a VAE.
+INFERENCE = {
+    "gan": ("ema.",),
+    "vae": ("encoder.", "decoder."),
+    "modern-gan": ("ema.",),
+}
+
+
+def load_generator(run: Run) -> Generator | ModernGenerator:
+    """The generator of a GAN's run, with its averaged weights, in evaluation mode.
+
+    Args:
+        run: A run of a GAN, the article's or the modern one.
+
+    Returns:
+        The generator on the CPU, in float32.
+
+    Raises:
+        ChibiError: If the run is of another kind or has no checkpoint.
+    """
+    config = _require_kind(run, "gan", "modern-gan")
+    if config.kind == "gan":
+        generator = Generator(config.size, config.channels, config.latent_dim)
+    else:
+        generator = ModernGenerator(
+            config.shape, config.channels, config.latent_dim, counts(run)
+        )
+    _fill(generator, run.latest(), "ema.module.")
+    return generator
+
+
+def load_vae(run: Run) -> tuple[Encoder, Decoder]:
+    """Encoder and decoder of a VAE's run, in evaluation mode.
+
+    Args:
+        run: A run of a VAE.
+
+    Returns:
+        The two networks on the CPU, in float32.
+
+    Raises:
+        ChibiError: If the run is of another kind or has no checkpoint.
+    """
+    config = _require_kind(run, "vae")
+    encoder = Encoder(config.size, config.channels, config.latent_dim)
+    decoder = Decoder(config.size, config.channels, config.latent_dim)
+    _fill(encoder, run.latest(), "encoder.")
+    _fill(decoder, run.latest(), "decoder.")
+    return encoder, decoder
+
+
+def has_encoder(run: Run) -> bool:
+    """Whether a run's model can encode images, so that :func:`load_vae` reads it.
+
+    Args:
+        run: A run of any kind.
+    """
+    return any("encoder." in prefix for prefix in INFERENCE[run.config.kind])
+
+
+def load_drawer(run: Run) -> nn.Module:
+    """The network of a run that turns latents into images: generator or decoder.
+
+    Args:
+        run: A run of any kind.
+
+    Returns:
+        The network on the CPU, in float32, in evaluation mode.
+
+    Raises:
+        ChibiError: If the run has no checkpoint.
+    """
+    return load_vae(run)[1] if has_encoder(run) else load_generator(run)
+
+
+def counts(run: Run) -> tuple[int, ...]:
+    """For each attribute that the model can be asked for the number of its values."""
+    schema = run.schema()
+    return () if schema is None else tuple(map(len, schema.values))
+
+
+def latents(count: int, latent_dim: int, seed: int) -> Tensor:
+    """The first latents of a seed: latent k is the same whatever the count.
+
+    Args:
+        count: How many.
+        latent_dim: Dimensions of each.
+        seed: Seed of the generator that draws them.
+
+    Returns:
+        Standard normal latents, (count, latent_dim).
+
+    Raises:
+        ChibiError: If count is less than 1 or the seed is negative.
+    """
+    if count < 1:
+        raise ChibiError(f"count is {count}: it must be at least 1")
+    if seed < 0:
+        raise ChibiError(f"seed is {seed}: it must be 0 or more")
+    generator = torch.Generator().manual_seed(seed)
+    # One at a time: a single large draw ends differently than a small one.
+    return torch.stack(
+        [torch.randn(latent_dim, generator=generator) for _ in range(count)]
+    )
+
+
+@torch.no_grad()
+def draw(network: nn.Module, z: Tensor, attributes: Tensor | None = None) -> Tensor:
+    """Images of latents, computed in chunks of fixed size.
+
+    Args:
+        network: What draws; put into evaluation mode while it does.
+        z: Latents, (N, latent_dim).
+        attributes: For a conditional network what to show, int64 (N, A), -1 where it is left
+            open; None leaves all open.
+
+    Returns:
+        Images, (N, 3, H, W) in [-1, 1], float32 on the CPU.
+    """
+    training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    images = []
+    for start in range(0, len(z), CHUNK):
+        given = [z] if attributes is None else [z, attributes]
+        chunks = [_padded(rows[start : start + CHUNK]).to(device) for rows in given]
+        images.append(network(*chunks)[: len(z) - start].float().cpu().contiguous())
+    network.train(training)
+    return torch.cat(images)
+
+
+def sample(
+    run: Run, count: int, seed: int = 0, wish: Mapping[str, str] | None = None
+) -> Tensor:
+    """The first images that a run draws from a seed.
+
+    Args:
+        run: A run of any kind.
+        count: How many images.
+        seed: Seed of the latents.
+        wish: For a conditional model the value of each attribute that is asked for; the others
+            are left open.
+
+    Returns:
+        Images, (count, 3, H, W) in [-1, 1].
+
+    Raises:
+        ChibiError: If the run has no checkpoint, count or seed is out of range, or the model
+            cannot be asked for this.
+    """
+    z = latents(count, run.config.latent_dim, seed)
+    if not wish:
+        return draw(load_drawer(run), z)
+    schema = run.schema()
+    if schema is None:
+        raise ChibiError(
+            f"{run.path} is a model that draws what it likes: it takes no wishes"
+        )
+    row = torch.tensor(schema.ask(wish))
+    return draw(load_drawer(run), z, row.expand(count, -1))
+
+
+def export_run(run: Run, out: Path | str) -> Run:
+    """Copy what it takes to draw and to read a run, and leave out what only training needs.
+
+    The networks are stored in float16, which moves a pixel by less than 1 of 255. Of the sample
+    grids the first and the last are kept, and between them one for each doubling of images seen.
+
+    Args:
+        run: The run to copy.
+        out: The folder to make.
+
+    Returns:
+        The small run. It can be sampled and compared, not resumed.
+
+    Raises:
+        ChibiError: If the folder exists, or the run has no checkpoint.
+    """
+    out = Path(out)
+    if out.exists():
+        raise ChibiError(f"{out} exists: choose a folder that does not")
+    tensors, progress = read_checkpoint(run.latest(), INFERENCE[run.config.kind])
+    beside = out.with_name(out.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    (beside / "checkpoints").mkdir(parents=True)
+    for name in ("config.json", "data.json", "stats.jsonl"):
+        shutil.copyfile(run.path / name, beside / name)
+    (beside / "samples").mkdir()
+    for grid in _doublings(run.samples()):
+        shutil.copyfile(grid, beside / "samples" / grid.name)
+    write_checkpoint(
+        beside / "checkpoints" / run.latest().name, halved(tensors), progress
+    )
+    beside.replace(out)
+    return Run.open(out)
+
+
+def _doublings(grids: list[Path]) -> list[Path]:
+    kept: list[Path] = []
+    for grid in grids:
+        if not kept or grid is grids[-1] or int(grid.stem) >= 2 * int(kept[-1].stem):
+            kept.append(grid)
+    return kept
+
+
+def _require_kind(run: Run, *kinds: str) -> Any:
+    if run.config.kind not in kinds:
+        raise ChibiError(
+            f"{run.path} is a run of a {run.config.kind}: a {' or '.join(kinds)} is needed here"
+        )
+    return run.config
+
+
+def _padded(rows: Tensor) -> Tensor:
+    return torch.cat([rows, rows.new_zeros(CHUNK - len(rows), rows.shape[1])])
+
+
+def _fill(network: nn.Module, checkpoint: Path, prefix: str) -> None:
+    tensors = with_prefix(read_checkpoint(checkpoint, (prefix,))[0], prefix)
+    try:
+        network.load_state_dict(widened(tensors))
+    except RuntimeError as error:
+        last = str(error).strip().splitlines()[-1].strip()
+        raise ChibiError(
+            f"{checkpoint} does not fit the run's config: {last}"
+        ) from error
+    network.eval()
