@@ -36,9 +36,10 @@ def one_hot(
 
 
 def leave_open(attributes: Tensor, dice: Tensor) -> Tensor:
-    """Leave some attributes open, from none to all of them with equal chances.
+    """Leave some attributes open, in half of the rows: from none to all with equal chances.
 
-    A network that learns from such rows can be asked for any part of the attributes.
+    A network that learns from such rows can be asked for any part of the attributes. The other
+    half keeps all of them, since a wish is learned only where it is uttered.
 
     Args:
         attributes: int64 (N, A).
@@ -47,5 +48,5 @@ def leave_open(attributes: Tensor, dice: Tensor) -> Tensor:
     Returns:
         int64 (N, A), with -1 where it was left open.
     """
-    kept = dice[:, 1:] < dice[:, :1]
+    kept = dice[:, 1:] < 2 * dice[:, :1]
     return torch.where(kept, attributes, OPEN)
