@@ -1,6 +1,6 @@
 """The article's four networks, a DCGAN and a convolutional VAE, and their modern forms."""
 
-from chibi_lab.models.conditions import OPEN, leave_open
+from chibi_lab.models.conditions import OPEN, Wishes
 from chibi_lab.models.dcgan import Discriminator, Generator
 from chibi_lab.models.modern_gan import ModernDiscriminator, ModernGenerator
 from chibi_lab.models.vae import Decoder, Encoder, reparametrise
@@ -13,6 +13,6 @@ __all__ = [
     "Generator",
     "ModernDiscriminator",
     "ModernGenerator",
-    "leave_open",
+    "Wishes",
     "reparametrise",
 ]

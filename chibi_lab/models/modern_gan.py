@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chibi_lab.models.blocks import check_latent_dim
-from chibi_lab.models.conditions import one_hot
+from chibi_lab.models.conditions import Wishes, one_hot
 from chibi_lab.models.strided import (
     SLOPE,
     he_init,
@@ -15,9 +14,7 @@ from chibi_lab.models.strided import (
     strided_up,
 )
 
-MAPPED = 256
-# Ten one-hot attributes of this length weigh about as much as a latent of 100 dimensions.
-LOUDNESS = 4.0
+MAPPED = 256  # width of the linear layers
 
 
 class ModernGenerator(nn.Module):
@@ -48,9 +45,8 @@ class ModernGenerator(nn.Module):
         counts: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
-        check_latent_dim(latent_dim)
-        self.counts, self.inner = counts, inner_size(size)
-        self.wide = inner_widths(channels)[0]
+        self.inner, self.wide = inner_size(size), inner_widths(channels)[0]
+        self.wishes = Wishes(counts, latent_dim)
         self.mix = nn.Sequential(
             nn.Linear(latent_dim + sum(counts), MAPPED),
             nn.LeakyReLU(SLOPE),
@@ -67,13 +63,12 @@ class ModernGenerator(nn.Module):
         Args:
             z: Latents from a standard normal distribution, (N, latent_dim).
             attributes: What each image shall show, int64 (N, A); -1 leaves an attribute open,
-                None leaves all of them open.
+                None leaves all of them open. What is open is decided by the latent.
 
         Returns:
             Images, (N, 3, H, W) in [-1, 1].
         """
-        wishes = LOUDNESS * one_hot(attributes, self.counts, len(z), z.device)
-        mixed = self.mix(torch.cat([z, wishes], dim=1))
+        mixed = self.mix(torch.cat([z, self.wishes(z, attributes)], dim=1))
         return self.up(mixed.unflatten(1, (self.wide, *self.inner)))
 
 
@@ -81,8 +76,6 @@ class ModernDiscriminator(nn.Module):
     r"""Says how real an image looks, and how well it shows what was asked for.
 
     .. math:: l(x, c) = w^T \varphi(x) + \frac{1}{\sqrt{A}} \sum_a v_{a, c_a}^T \varphi(x)
-
-    An attribute that is left open adds nothing to the sum.
 
     Source: the sum is the projection of Miyato and Koyama (2018), equation 5, one for each
     attribute.
@@ -117,7 +110,7 @@ class ModernDiscriminator(nn.Module):
 
         Args:
             images: (N, 3, H, W) in [-1, 1].
-            attributes: What each shall show, int64 (N, A), -1 where it was left open.
+            attributes: What each shall show, int64 (N, A); None without attributes.
 
         Returns:
             One logit an image, (N,). Only differences between logits mean something.
@@ -126,6 +119,5 @@ class ModernDiscriminator(nn.Module):
         logits = self.judge(features).flatten()
         if not self.counts:
             return logits
-        wishes = one_hot(attributes, self.counts, len(images), images.device)
-        match = (self.project(wishes) * features).sum(1)
+        match = (self.project(one_hot(attributes, self.counts)) * features).sum(1)
         return logits + match * len(self.counts) ** -0.5

@@ -13,7 +13,7 @@ from chibi_lab.losses import (
     relativistic_discriminator_loss,
     relativistic_generator_loss,
 )
-from chibi_lab.models import ModernDiscriminator, ModernGenerator, leave_open
+from chibi_lab.models import ModernDiscriminator, ModernGenerator
 from chibi_lab.training.augment import Augmentation
 from chibi_lab.training.config import ModernGANConfig
 from chibi_lab.training.drawing import draw, latents
@@ -115,11 +115,8 @@ def train_modern_gan(
         progress=progress,
     ) as loop:
         for real in loop:
-            # What the real images show is asked of the generator too: like is compared with like.
-            shown = None
-            if counts:
-                dice = engine.uniform(noise, config.batch, len(counts) + 1)
-                shown = leave_open(loader.attributes, dice)
+            # What a real image shows is asked of the generator too: like is compared with like.
+            shown = loader.attributes if counts else None
             z = engine.normal(noise, config.batch, config.latent_dim)
             with engine.mixed_precision():
                 fake = parallel_generator(z, shown).float()
