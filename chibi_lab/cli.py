@@ -31,6 +31,7 @@ from chibi_lab.studio import grid
 from chibi_lab.training import (
     GANConfig,
     ModernGANConfig,
+    ModernVAEConfig,
     Run,
     TrainingConfig,
     VAEConfig,
@@ -38,6 +39,7 @@ from chibi_lab.training import (
     sample,
     train_gan,
     train_modern_gan,
+    train_modern_vae,
     train_vae,
 )
 from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
@@ -152,6 +154,25 @@ class TrainModernGAN:
         _train(train_modern_gan, self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainModernVAE:
+    """Train a modern VAE, which can be asked for attributes."""
+
+    choices: OmitArgPrefixes[ModernVAEConfig]
+    out: Path
+    """Folder of the run, to be made."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+    config: Path | None = None
+    """Take all that is not said here from this config.json of another run."""
+    dry_run: bool = False
+    """Say what the training would take, from a few timed steps, and write nothing."""
+
+    def run(self) -> None:
+        """Do it."""
+        _train(train_modern_vae, self)
+
+
 @dataclass(frozen=True)
 class Train:
     """Train a model: gan or vae, as in the article or modern."""
@@ -160,6 +181,7 @@ class Train:
         Annotated[TrainGAN, subcommand("gan")]
         | Annotated[TrainVAE, subcommand("vae")]
         | Annotated[TrainModernGAN, subcommand("modern-gan")]
+        | Annotated[TrainModernVAE, subcommand("modern-vae")]
     ]
 
     def run(self) -> None:

@@ -27,7 +27,7 @@ from chibi_lab.training import (
     has_encoder,
     latents,
     load_drawer,
-    load_vae,
+    reconstruct,
 )
 
 FORMAT = 1  # raise it when a key changes its meaning
@@ -172,14 +172,10 @@ def _copying(small: list[Tensor], train: ImageSet, others: ImageSet) -> list[Fig
     return [{"memorisation": part.ratio, "copied": part.copied} for part in parts]
 
 
-@torch.no_grad()
 def _coding(run: Run, others: ImageSet, count: int) -> list[Figures]:
     """What encoding and decoding keeps, in fifths of the images."""
-    encoder, decoder = load_vae(run)
     originals = as_images(others.images[:count])
-    codes = [encoder(chunk) for chunk in originals.split(64)]
-    mu, logvar = (torch.cat(part) for part in zip(*codes, strict=True))
-    rebuilt = draw(decoder, mu)
+    rebuilt, mu, logvar = reconstruct(run, originals)
     # Fifths, but of no fewer than 20 images: the variance of a few says nothing.
     parts = max(1, min(SETS, count // 20))
     return [

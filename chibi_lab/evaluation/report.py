@@ -34,7 +34,7 @@ from chibi_lab.training import (
     has_encoder,
     latents,
     load_drawer,
-    load_vae,
+    reconstruct,
     sample,
 )
 from chibi_lab.training.run import write_text
@@ -239,10 +239,8 @@ def _pictures(
     pairs = torch.cat([samples[worst], to_float(np.stack(nearest))])
     pictures = {"samples": _grid(samples), "nearest": _grid(pairs, len(worst))}
     if has_encoder(run):
-        encoder, decoder = load_vae(run)
         originals = to_float(reference.others.images[:PAIRS])
-        rebuilt = draw(decoder, encoder(originals)[0])
-        both = torch.cat([originals, rebuilt])
+        both = torch.cat([originals, reconstruct(run, originals)[0]])
         pictures["reconstructions"] = _grid(both, len(originals))
     return pictures
 

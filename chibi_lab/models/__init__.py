@@ -3,6 +3,7 @@
 from chibi_lab.models.conditions import OPEN, Wishes
 from chibi_lab.models.dcgan import Discriminator, Generator
 from chibi_lab.models.modern_gan import ModernDiscriminator, ModernGenerator
+from chibi_lab.models.modern_vae import ModernVAE
 from chibi_lab.models.vae import Decoder, Encoder, reparametrise
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Generator",
     "ModernDiscriminator",
     "ModernGenerator",
+    "ModernVAE",
     "Wishes",
     "reparametrise",
 ]

@@ -102,8 +102,10 @@ class ModernDiscriminator(nn.Module):
         self.embed = nn.Linear(inner_widths(channels)[0] * height * width, MAPPED)
         self.judge = nn.Linear(MAPPED, 1)
         self.apply(he_init)
-        self.project = nn.Linear(sum(counts), MAPPED, bias=False)
-        nn.init.normal_(self.project.weight, 0.0, MAPPED**-0.5)
+        self.project = None
+        if counts:
+            self.project = nn.Linear(sum(counts), MAPPED, bias=False)
+            nn.init.normal_(self.project.weight, 0.0, MAPPED**-0.5)
 
     def forward(self, images: Tensor, attributes: Tensor | None = None) -> Tensor:
         """Judge each image.
@@ -117,7 +119,7 @@ class ModernDiscriminator(nn.Module):
         """
         features = F.leaky_relu(self.embed(self.down(images).flatten(1)), SLOPE)
         logits = self.judge(features).flatten()
-        if not self.counts:
+        if self.project is None:
             return logits
         match = (self.project(one_hot(attributes, self.counts)) * features).sum(1)
         return logits + match * len(self.counts) ** -0.5

@@ -3,6 +3,7 @@
 from chibi_lab.training.config import (
     GANConfig,
     ModernGANConfig,
+    ModernVAEConfig,
     TrainingConfig,
     VAEConfig,
 )
@@ -13,13 +14,16 @@ from chibi_lab.training.drawing import (
     latents,
     load_drawer,
     load_generator,
+    load_modern_vae,
     load_vae,
+    reconstruct,
     sample,
 )
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import train_gan
 from chibi_lab.training.loop import TrainingDivergedError
 from chibi_lab.training.modern_gan import train_modern_gan
+from chibi_lab.training.modern_vae import train_modern_vae
 from chibi_lab.training.run import Run
 from chibi_lab.training.vae import train_vae
 
@@ -27,6 +31,7 @@ __all__ = [
     "Engine",
     "GANConfig",
     "ModernGANConfig",
+    "ModernVAEConfig",
     "Run",
     "TrainingConfig",
     "TrainingDivergedError",
@@ -37,9 +42,12 @@ __all__ = [
     "latents",
     "load_drawer",
     "load_generator",
+    "load_modern_vae",
     "load_vae",
+    "reconstruct",
     "sample",
     "train_gan",
     "train_modern_gan",
+    "train_modern_vae",
     "train_vae",
 ]

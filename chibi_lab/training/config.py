@@ -174,7 +174,7 @@ class VAEConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class ModernConfig(TrainingConfig):
-    """What the modern models share: other shapes, and attributes to ask for."""
+    """What the modern models share: other shapes, attributes to ask for, and the adversary."""
 
     size: int = 64
     """Height of the images in pixels, a multiple of 16."""
@@ -182,6 +182,25 @@ class ModernConfig(TrainingConfig):
     """Width of the images; without it they are square. The other choice is 3/4 of the height."""
     conditional: bool = True
     """Learn to draw what is asked for, where the data says what its images show."""
+    penalty: float = 1.0
+    """Weight of the discriminator's two gradient penalties; larger images need more."""
+    penalty_every: int = 16
+    """Steps from one penalty to the next, which then counts as often."""
+    augment: bool = False
+    """Change what the discriminator sees at random: for some hundred pictures of one's own."""
+    ema_images: int = 10_000
+    """Half-life of the averaged weights, in images seen."""
+
+    def __post_init__(self) -> None:
+        """Check the modern models' own fields too.
+
+        Raises:
+            ChibiError: Names the field, its value and the range it must be in.
+        """
+        super().__post_init__()
+        _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+        for name in ("penalty_every", "ema_images"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -204,14 +223,6 @@ class ModernGANConfig(ModernConfig):
     """Step size of Adam, for both players."""
     betas: tuple[float, float] = (0.0, 0.99)
     """Adam's decay rates for the first and second moment of the gradient."""
-    penalty: float = 1.0
-    """Weight of the two gradient penalties; larger images need more."""
-    penalty_every: int = 16
-    """Steps from one penalty to the next, which then counts as often."""
-    augment: bool = False
-    """Change real and generated images alike, at random: for some hundred pictures of one's own."""
-    ema_images: int = 10_000
-    """Half-life of the generator's averaged weights, in images seen."""
 
     def __post_init__(self) -> None:
         """Check the modern GAN's own fields too.
@@ -221,13 +232,35 @@ class ModernGANConfig(ModernConfig):
         """
         super().__post_init__()
         _check_adam(self.learning_rate, self.betas)
-        _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
-        for name in ("penalty_every", "ema_images"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class ModernVAEConfig(ModernConfig):
+    """Training of a modern VAE: a variance that fits, a density of its latents, attributes."""
+
+    kind: ClassVar[str] = "modern-vae"
+
+    learning_rate: float = 3e-3
+    """Step size of Adam."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Adam's decay rates for the first and second moment of the gradient."""
+    adversary: float = 0.0
+    """Step size of the decoder against a discriminator that wants it sharp; 0 is without."""
+
+    def __post_init__(self) -> None:
+        """Check the modern VAE's own fields too.
+
+        Raises:
+            ChibiError: Names the field, its value and the range it must be in.
+        """
+        super().__post_init__()
+        _check_adam(self.learning_rate, self.betas)
+        _require(self.adversary >= 0, "adversary", self.adversary, "0 or more")
 
 
 CONFIGS: dict[str, type[TrainingConfig]] = {
-    config.kind: config for config in (GANConfig, VAEConfig, ModernGANConfig)
+    config.kind: config
+    for config in (GANConfig, VAEConfig, ModernGANConfig, ModernVAEConfig)
 }
 
 

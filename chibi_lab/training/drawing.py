@@ -14,6 +14,7 @@ from chibi_lab.models import (
     Encoder,
     Generator,
     ModernGenerator,
+    ModernVAE,
 )
 from chibi_lab.training.checkpoint import (
     halved,
@@ -30,6 +31,7 @@ INFERENCE = {
     "gan": ("ema.",),
     "vae": ("encoder.", "decoder."),
     "modern-gan": ("ema.",),
+    "modern-vae": ("ema.",),
 }
 
 
@@ -57,10 +59,10 @@ def load_generator(run: Run) -> Generator | ModernGenerator:
 
 
 def load_vae(run: Run) -> tuple[Encoder, Decoder]:
-    """Encoder and decoder of a VAE's run, in evaluation mode.
+    """Encoder and decoder of the article's VAE, in evaluation mode.
 
     Args:
-        run: A run of a VAE.
+        run: A run of the article's VAE.
 
     Returns:
         The two networks on the CPU, in float32.
@@ -76,13 +78,55 @@ def load_vae(run: Run) -> tuple[Encoder, Decoder]:
     return encoder, decoder
 
 
-def has_encoder(run: Run) -> bool:
-    """Whether a run's model can encode images, so that :func:`load_vae` reads it.
+def load_modern_vae(run: Run) -> ModernVAE:
+    """The modern VAE of a run, with its averaged weights, in evaluation mode.
 
     Args:
-        run: A run of any kind.
+        run: A run of a modern VAE.
+
+    Returns:
+        The network on the CPU, in float32.
+
+    Raises:
+        ChibiError: If the run is of another kind or has no checkpoint.
     """
-    return any("encoder." in prefix for prefix in INFERENCE[run.config.kind])
+    config = _require_kind(run, "modern-vae")
+    vae = ModernVAE(config.shape, config.channels, config.latent_dim, counts(run))
+    _fill(vae, run.latest(), "ema.module.")
+    return vae
+
+
+def has_encoder(run: Run) -> bool:
+    """Whether a run's model can encode images, so that :func:`reconstruct` works."""
+    return run.config.kind in ("vae", "modern-vae")
+
+
+@torch.no_grad()
+def reconstruct(run: Run, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Encode images to the mean of their posteriors, and decode these.
+
+    Args:
+        run: A run with an encoder.
+        images: (N, 3, H, W) in [-1, 1].
+
+    Returns:
+        The reconstructions, (N, 3, H, W); mean and logarithm of the variance of the posteriors,
+        each (N, latent_dim).
+
+    Raises:
+        ChibiError: If the run has no encoder or no checkpoint.
+    """
+    if run.config.kind == "vae":
+        encoder, decoder = load_vae(run)
+        coded = [encoder(chunk) for chunk in images.split(CHUNK)]
+        read = None
+    else:
+        vae = load_modern_vae(run)
+        decoder = vae.decoder
+        coded = [vae.encode(chunk) for chunk in images.split(CHUNK)]
+        read = torch.cat([parts[2] for parts in coded])
+    mu, logvar = (torch.cat([parts[i] for parts in coded]) for i in range(2))
+    return draw(decoder, mu, read), mu, logvar
 
 
 def load_drawer(run: Run) -> nn.Module:
@@ -97,7 +141,9 @@ def load_drawer(run: Run) -> nn.Module:
     Raises:
         ChibiError: If the run has no checkpoint.
     """
-    return load_vae(run)[1] if has_encoder(run) else load_generator(run)
+    if run.config.kind == "modern-vae":
+        return load_modern_vae(run)
+    return load_vae(run)[1] if run.config.kind == "vae" else load_generator(run)
 
 
 def counts(run: Run) -> tuple[int, ...]:

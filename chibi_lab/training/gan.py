@@ -15,7 +15,7 @@ from chibi_lab.losses import (
     non_saturating_generator_loss,
 )
 from chibi_lab.models import Discriminator, Generator
-from chibi_lab.training.config import GANConfig, ModernGANConfig
+from chibi_lab.training.config import GANConfig, ModernConfig
 from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.loop import (
@@ -142,15 +142,9 @@ def train_gan(
 
 
 def ema_average(
-    config: GANConfig | ModernGANConfig,
+    config: GANConfig | ModernConfig,
 ) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """How the averaged generator follows the trained one: an exponential moving average.
-
-    Its half-life is ``config.ema_images``, but at first only a twentieth of the images seen, so
-    that the random first weights are soon forgotten.
-
-    Source: Karras et al. (2020), "Training generative adversarial networks with limited data",
-    whose training code ramps the half-life up in the same way.
+    """How averaged weights follow the trained ones: an exponential moving average.
 
     Args:
         config: Gives the half-life and the batch.
@@ -164,8 +158,7 @@ def ema_average(
         averaged: list[Tensor], current: list[Tensor], steps: Tensor | int
     ) -> None:
         # AveragedModel counts on the processor: no GPU is waited for.
-        half_life = min(config.ema_images, int(steps) * config.batch / 20)
-        weight = 1 - 0.5 ** (config.batch / half_life)
+        weight = ema_weight(config, int(steps))
         for kept, new in zip(averaged, current, strict=True):
             if kept.is_floating_point():
                 kept.lerp_(new, weight)
@@ -173,3 +166,23 @@ def ema_average(
                 kept.copy_(new)
 
     return average
+
+
+def ema_weight(config: GANConfig | ModernConfig, steps: int) -> float:
+    """How far an exponential moving average goes towards what is new.
+
+    Its half-life is ``config.ema_images``, but at first only a twentieth of the images seen, so
+    that the random first weights are soon forgotten.
+
+    Source: Karras et al. (2020), "Training generative adversarial networks with limited data",
+    whose training code ramps the half-life up in the same way.
+
+    Args:
+        config: Gives the half-life and the batch.
+        steps: How many were made, from 1.
+
+    Returns:
+        From 0, not at all, to 1, all the way.
+    """
+    half_life = min(config.ema_images, steps * config.batch / 20)
+    return 1 - 0.5 ** (config.batch / half_life)

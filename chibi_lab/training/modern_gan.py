@@ -1,20 +1,14 @@
 """The modern GAN's loop: the article's two turns, with a loss that compares and two penalties."""
 
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, optim
+from torch import optim
 from torch.optim.swa_utils import AveragedModel
 
 from chibi_lab.data import ImageSet, ShardSet
-from chibi_lab.losses import (
-    gradient_penalty,
-    relativistic_discriminator_loss,
-    relativistic_generator_loss,
-)
 from chibi_lab.models import ModernDiscriminator, ModernGenerator
-from chibi_lab.training.augment import Augmentation
+from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernGANConfig
 from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
@@ -40,9 +34,8 @@ def train_modern_gan(
 ) -> Run:
     """Train a GAN as one would today, and keep all of it in a run.
 
-    Source: Huang et al. (2024), "The GAN is dead; long live the GAN!", equations 2 and 3; the
-    penalties are lazy as in Karras et al. (2020), "Analyzing and improving the image quality of
-    StyleGAN", section 3.1.
+    Source: Huang et al. (2024), "The GAN is dead; long live the GAN!". :class:`Adversary` holds
+    the discriminator's turn.
 
     Args:
         config: Every choice.
@@ -75,34 +68,21 @@ def train_modern_gan(
         lambda: ModernDiscriminator(config.shape, config.channels, counts),
         engine.device,
     )
-    adam = partial(optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True)
-    optimizer_g = adam(generator.parameters())
-    optimizer_d = adam(discriminator.parameters())
+    noise = torch.Generator().manual_seed(config.seed)
+    rate = config.learning_rate
+    adversary = Adversary(engine, config, discriminator, rate, noise)
+    optimizer = optim.Adam(generator.parameters(), rate, config.betas, fused=True)
     ema = AveragedModel(generator, multi_avg_fn=ema_average(config))
     if config.compile:
         compile_networks(generator, discriminator)
     parallel_generator = engine.parallel(generator)
-    parallel_discriminator = engine.parallel(discriminator)
-
-    noise = torch.Generator().manual_seed(config.seed)
-    changed = Augmentation(engine, noise, config.batch) if config.augment else None
-
-    def judge(
-        network: ModernDiscriminator, images: Tensor, shown: Tensor | None
-    ) -> Tensor:
-        """Logits of images, which are changed first if the config says so."""
-        with engine.mixed_precision():
-            return network(
-                images if changed is None else changed(images), shown
-            ).float()
-
     grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
     parts = {
         "generator": generator,
         "discriminator": discriminator,
         "ema": ema,
-        "optimizer_g": optimizer_g,
-        "optimizer_d": optimizer_d,
+        "optimizer_g": optimizer,
+        "optimizer_d": adversary.optimizer,
         "noise": noise,
     }
     with Loop(
@@ -121,36 +101,12 @@ def train_modern_gan(
             with engine.mixed_precision():
                 fake = parallel_generator(z, shown).float()
 
-            # Discriminator: find each real image more real than the generated one beside it.
-            lazy = loop.step % config.penalty_every == 0
-            real.requires_grad_(lazy)
-            seen = fake.detach().requires_grad_(lazy)
-            real_logits = judge(parallel_discriminator, real, shown)
-            fake_logits = judge(parallel_discriminator, seen, shown)
-            loss_d = relativistic_discriminator_loss(real_logits, fake_logits)
-            penalty = loss_d.new_zeros(())
-            if lazy:
-                # R1 on real images and R2 on generated ones; each stands for the steps without.
-                r1, r2 = (
-                    gradient_penalty(real_logits, real),
-                    gradient_penalty(fake_logits, seen),
-                )
-                penalty = config.penalty_every * config.penalty / 2 * (r1 + r2)
-            optimizer_d.zero_grad()
-            (loss_d + penalty).backward()
-            optimizer_d.step()
-
-            # Generator: have the discriminator find it the other way round.
-            discriminator.requires_grad_(False)
-            answer = judge(discriminator, fake, shown)
-            loss_g = relativistic_generator_loss(real_logits.detach(), answer)
-            optimizer_g.zero_grad()
+            real_logits, figures = adversary.learn(real, fake, shown, loop.step)
+            loss_g = adversary.generator_loss(real_logits, fake, shown)
+            optimizer.zero_grad()
             loss_g.backward()
-            optimizer_g.step()
-            discriminator.requires_grad_(True)
+            optimizer.step()
             ema.update_parameters(generator)
-
-            right = (real_logits > fake_logits).double().mean()
-            loop.log(loss_d=loss_d, loss_g=loss_g, penalty=penalty, right=right)
+            loop.log(loss_g=loss_g, **figures)
     engine.wait()  # until all is written
     return run
