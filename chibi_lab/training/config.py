@@ -242,7 +242,7 @@ class ModernVAEConfig(ModernConfig):
 
     learning_rate: float = 3e-3
     """Step size of Adam."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[float, float] = (0.9, 0.999)
     """Adam's decay rates for the first and second moment of the gradient."""
     adversary: float = 0.0
     """Step size of the decoder against a discriminator that wants it sharp; 0 is without."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, optim
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from chibi_lab.data import ImageSet, ShardSet
@@ -24,6 +25,9 @@ from chibi_lab.training.loop import (
     seeded,
 )
 from chibi_lab.training.run import Run
+
+# The attributes are some nats, the pixels thousands: unheard, the encoder would not learn to read.
+LOUDNESS = 100.0
 
 
 def train_modern_vae(
@@ -121,9 +125,11 @@ def train_modern_vae(
             nll = each * gaussian_nll(reconstruction, images_in, variance)
             kl = each * kl_divergence(mu, logvar)
             reading = read_loss(logits.float(), shown, counts)
-            loss = nll + kl + reading
+            loss = nll + kl + LOUDNESS * reading
             optimizer.zero_grad()
             loss.backward()
+            # One wild batch must not throw all weights off: a nat a pixel is steep enough.
+            clip_grad_norm_(learned, images_in[0].numel())
             optimizer.step()
             with torch.no_grad():
                 mean, moment = engine.mean(z.mean(0)), engine.mean(each * z.T @ z)
