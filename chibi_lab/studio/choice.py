@@ -4,11 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
-from chibi_lab.models import Decoder, Generator
 from chibi_lab.studio.pictures import save_avatar
 from chibi_lab.training import Run, draw, latents, load_drawer
 
@@ -43,7 +42,7 @@ class AvatarChoice:
                 "there is no model to choose from: at least one run is needed"
             )
         self.runs = dict(runs)
-        self._networks: dict[str, Generator | Decoder] = {}
+        self._networks: dict[str, nn.Module] = {}
 
     def candidates(self, model: str, seed: int, count: int) -> Tensor:
         """Draw the first avatars of a seed and choose the first of them.
@@ -104,7 +103,7 @@ class AvatarChoice:
         """
         self.choose(getattr(self, "index", 0))
         run = self.runs[self.model]
-        kind = {"gan": "GAN", "vae": "VAE"}[run.config.kind]
+        kind = run.config.title
         notes = {
             "Title": "Chibi avatar",
             "Description": f"AI-generated image, drawn by a {kind}",

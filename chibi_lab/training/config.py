@@ -99,6 +99,11 @@ class TrainingConfig:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 up")
 
     @property
+    def title(self) -> str:
+        """The kind as one writes it in a sentence, such as "modern GAN"."""
+        return self.kind.replace("-", " ").replace("gan", "GAN").replace("vae", "VAE")
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
         return self.size, self.size
