@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import report
-import torch
 
-from chibi_lab import pretrained
-from chibi_lab.data import open_images
-from chibi_lab.evaluation import evaluate, load_judge
-from chibi_lab.evaluation.attributes import read_back
+from chibi_lab.evaluation import evaluate
 from chibi_lab.training import (
     GANConfig,
     ModernGANConfig,
@@ -28,9 +24,6 @@ from chibi_lab.training import (
     Run,
     TrainingConfig,
     VAEConfig,
-    draw,
-    latents,
-    load_drawer,
     train_gan,
     train_modern_gan,
     train_modern_vae,
@@ -55,18 +48,6 @@ MODELS: dict[str, tuple[Callable[..., Run], TrainingConfig]] = {
 }
 
 
-def asked_back(run: Run) -> dict[str, float]:
-    """Ask for what 2,000 test avatars show: how often the judge reads it from what is drawn."""
-    config = run.config
-    asked = open_images(config.data, config.size, "test", DRAWN, palette=config.palette)
-    wishes = torch.from_numpy(asked.attributes)
-    drawn = draw(load_drawer(run), latents(DRAWN, config.latent_dim, 0), wishes)
-    judge = load_judge(pretrained.path("judge") / "judge.safetensors")
-    schema = asked.schema
-    shares = read_back(asked.attributes, judge.read(drawn))
-    return dict(zip(schema.names, map(float, shares), strict=True))
-
-
 def measure(run: Run) -> dict[str, Any]:
     """All figures of one training."""
     row = run.stats()[-1]
@@ -74,7 +55,6 @@ def measure(run: Run) -> dict[str, Any]:
         "images_seen": run.images_seen,
         "minutes": row["seconds"] / 60,
         **evaluate(run, DRAWN),
-        "read_back": None if run.schema() is None else asked_back(run),
     }
 
 

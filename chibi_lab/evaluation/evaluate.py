@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from chibi_lab.data import ImageSet
-from chibi_lab.evaluation.attributes import coverage, effective_count
+from chibi_lab.evaluation.attributes import coverage, effective_count, read_back
 from chibi_lab.evaluation.distances import COPY_SIZE, memorisation
 from chibi_lab.evaluation.features import as_images, psnr, shrink, ssim
 from chibi_lab.evaluation.reference import (
@@ -61,7 +61,9 @@ def evaluate(
         ``memorisation``, the median distance to the nearest training image over that of held-out
         images, and the share ``copied`` (:class:`Memorisation`). For a model with an encoder they
         are followed by ``psnr`` (decibels) and ``ssim`` of up to 500 reconstructions, the ``kl``
-        divergence in nats an image and the ``active_units``, in fifths of these images.
+        divergence in nats an image and the ``active_units``, in fifths of these images; for a
+        conditional model by ``read_back``: asked for all that the real images show, how often it is
+        read off what was drawn, the mean over the attributes.
 
         Under ``real`` the figures of one further set of real images: no model can be expected to
         do better. ``real_interval`` says how far these depend on the images.
@@ -69,7 +71,8 @@ def evaluate(
         Under ``attributes``, if the judge can read them, for each one how many ``values`` real
         images show, how many are ``covered``, the ``effective`` count, and the ``distance`` of the
         histograms, all of the first set; the ``low``est and ``high``est of all sets; and the same
-        of the further set of ``real`` images.
+        of the further set of ``real`` images. For a conditional model also the share ``read_back``,
+        and what is ``readable``, the share read right off the real images.
 
         Under ``neutral`` and ``inception``, if asked for, ``frechet`` and ``kernel`` distance in
         these ``features``, likewise. ``count``, ``sets``, ``held_out``, ``searched`` and
@@ -105,7 +108,8 @@ def measure(
     """
     network = load_drawer(run)
     rows: dict[str, list[Figures]] = {key: [] for key in reference.spaces}
-    small, readings = [], []
+    small, readings, backs = [], [], []
+    wishes = _wishes(run, reference)
     sets = latents(SETS * count, run.config.latent_dim, seed).split(count)
     for z in tqdm(sets, desc=f"measuring {run.path.name}", unit="set", leave=False):
         # One set at a time: all of them at 128 pixels would take gigabytes.
@@ -115,6 +119,10 @@ def measure(
         small.append(shrink(drawn, COPY_SIZE))
         if reference.readable:
             readings.append(reference.judge.read(drawn))
+        if wishes is not None:
+            asked = wishes[: len(z)]
+            obeyed = draw(network, z[: len(asked)], torch.from_numpy(asked))
+            backs.append(read_back(asked, reference.judge.read(obeyed)))
     for row, own in zip(
         rows["judge"], _copying(small, train, reference.others), strict=True
     ):
@@ -142,6 +150,16 @@ def measure(
     }
     if reference.readable:
         result["attributes"] = _attributes(reference, readings)
+    if wishes is not None:
+        means = [{"read_back": float(shares.mean())} for shares in backs]
+        result["figures"] |= _spreads(means)
+        best = read_back(wishes, reference.judge.read(reference.real))
+        result["real"] = judged.best | {"read_back": float(best.mean())}
+        for column, name in enumerate(reference.judge.schema.names):
+            result["attributes"][name] |= {
+                "read_back": float(np.mean([shares[column] for shares in backs])),
+                "readable": float(best[column]),
+            }
     if rebuilt:
         result["figures"] |= _spreads(_coding(run, reference.others, rebuilt))
     for key, space in reference.spaces.items():
@@ -153,6 +171,13 @@ def measure(
                 "real_interval": space.interval,
             }
     return result
+
+
+def _wishes(run: Run, reference: Reference) -> np.ndarray | None:
+    """What the real images show, to be asked for; None where the model takes no such wishes."""
+    if not reference.readable or run.schema() != reference.judge.schema:
+        return None
+    return reference.real.attributes
 
 
 def _copying(small: list[Tensor], train: ImageSet, others: ImageSet) -> list[Figures]:

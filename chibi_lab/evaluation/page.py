@@ -62,6 +62,7 @@ MEANING = {
     "coverage": ("Coverage", "share of the real images with a sample near"),
     "memorisation": ("Distance to training images", "pixels, against real ones'; near 0: copies"),
     "copied": ("Like copies", "share of the samples; of real images 0.01"),
+    "read back": ("Read back", "what was asked for is read off the drawing; higher is better"),
     "psnr": ("PSNR", "of reconstructions, in decibels; higher is better"),
     "ssim": ("Structural similarity", "of reconstructions; equal pictures have 1"),
     "kl": ("KL divergence", "from the posterior to the prior, in nats an image"),

@@ -19,17 +19,20 @@ def table(result: dict[str, Any]) -> str:
             f"{'' if best is None else f'{best:.3f}':>12} "
             f"{between(interval) if interval else '':>20}".rstrip()
         )
+    asked = "read_back" in result["figures"]
     if result["attributes"]:
         lines.append(
             f"{'':>20} {'values':>9} "
             + " ".join(f"{name:>24}" for name in READINGS)
             + f"{'real images':>13}"
+            + (f"{'read back':>11}" if asked else "")
         )
     for name, row in (result["attributes"] or {}).items():
         lines.append(
             f"{name:>20} {row['values']:>9} "
             + " ".join(f"{reading(row, key):>24}" for key in READINGS)
             + f"{row['real']['distance']:>13.3f}"
+            + (f"{row['read_back']:>11.3f}" if asked else "")
         )
     lines += (f"note: {note}" for note in result["notes"])
     return "\n".join(lines)
