@@ -8,9 +8,13 @@ from torch.distributions.kl import kl_divergence as reference_kl
 
 from chibi_lab.losses import (
     discriminator_loss,
+    gaussian_nll,
+    gradient_penalty,
     kl_divergence,
     minimax_generator_loss,
     non_saturating_generator_loss,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
     squared_error,
 )
 
@@ -130,3 +134,44 @@ def test_kl_agrees_with_monte_carlo() -> None:
     assert kl_divergence(mu, logvar).item() == pytest.approx(
         terms.mean().item(), abs=4 * error
     )
+
+
+def test_relativistic_losses_are_log_sigmoids_of_the_difference() -> None:
+    real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    right = torch.sigmoid(real - fake)
+    torch.testing.assert_close(
+        relativistic_discriminator_loss(real, fake), -right.log().mean()
+    )
+    torch.testing.assert_close(
+        relativistic_generator_loss(real, fake), -(1 - right).log().mean()
+    )
+    # Only differences count.
+    torch.testing.assert_close(
+        relativistic_discriminator_loss(real + 7, fake + 7),
+        relativistic_discriminator_loss(real, fake),
+    )
+
+
+def test_gradient_penalty_is_the_squared_slope() -> None:
+    images = torch.randn(4, 3, 5, 6, requires_grad=True)
+    weight = torch.randn(3, 5, 6)
+    linear = (images * weight).sum((1, 2, 3))
+    torch.testing.assert_close(gradient_penalty(linear, images), weight.square().sum())
+    # Of |x|^2 / 2 the slope is x; and the penalty can be differentiated again.
+    penalty = gradient_penalty(images.square().sum((1, 2, 3)) / 2, images)
+    torch.testing.assert_close(penalty, images.square().sum() / 4)
+    (second,) = torch.autograd.grad(penalty, images)
+    torch.testing.assert_close(second, images.detach() / 2)
+
+
+def test_gaussian_nll_agrees_with_torch_distributions_and_is_least_at_the_mse() -> None:
+    images, drawn = torch.randn(
+        2, 5, 3, 4, 4, generator=torch.Generator().manual_seed(1)
+    )
+    best = (images - drawn).square().mean()
+    found = {}
+    for factor in (0.8, 1.0, 1.25):
+        found[factor] = gaussian_nll(drawn, images, factor * best)
+        normal = torch.distributions.Normal(drawn, (factor * best).sqrt())
+        torch.testing.assert_close(found[factor], -normal.log_prob(images).sum())
+    assert found[1.0] < min(found[0.8], found[1.25])
