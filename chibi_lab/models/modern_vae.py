@@ -53,7 +53,8 @@ class ModernEncoder(nn.Module):
 
         Returns:
             Mean and logarithm of the variance of q(z|x), each (N, latent_dim), the logarithm
-            held in [-30, 2], since no posterior need be wider than the prior; and the logits of all values of all attributes, (N, sum of counts).
+            held in [-30, 2], since no posterior need be wider than the prior; and the logits of
+            all values of all attributes, (N, sum of counts).
         """
         features = self.normalise(self.down(images).flatten(1))
         mu, logvar = self.posterior(features).chunk(2, dim=1)
