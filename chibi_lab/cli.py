@@ -361,7 +361,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(
-    loop: Callable[..., Run], command: TrainGAN | TrainVAE | TrainModernGAN
+    loop: Callable[..., Run],
+    command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE,
 ) -> None:
     config, out = command.choices, command.out
     if command.dry_run:
@@ -405,7 +406,7 @@ def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
         size = run.latest().stat().st_size
         tensors = read_checkpoint(run.latest())[0]
     for name in ("generator", "discriminator", "encoder", "decoder"):
-        own = with_prefix(tensors, f"{name}.")
+        own = with_prefix(tensors, f"{name}.") or with_prefix(tensors, f"vae.{name}.")
         if not own:
             continue
         count = sum(v.numel() for k, v in own.items() if k.endswith(("weight", "bias")))

@@ -47,6 +47,27 @@ def test_encode_names_what_does_not_fit(words: dict[str, str], named: str) -> No
         SCHEMA.encode(words)
 
 
+def test_ask_leaves_open_what_is_not_mentioned() -> None:
+    assert SCHEMA.ask({}) == (-1, -1)
+    assert SCHEMA.ask({"glasses": "round"}) == (-1, 1)
+    assert SCHEMA.ask({"glasses": "none", "hair": "bun"}) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"hat": "round"}, "no attribute 'hat'; the attributes are: hair, glasses"),
+        (
+            {"glasses": "square"},
+            "attribute 'glasses' has no value 'square'; its values are: none, round",
+        ),
+    ],
+)
+def test_ask_names_what_cannot_be_asked_for(wish: dict[str, str], message: str) -> None:
+    with pytest.raises(ChibiError, match=message):
+        SCHEMA.ask(wish)
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ChibiError, match=r"'hat'.*hair, glasses"):
         SCHEMA.index("hat")

@@ -11,19 +11,28 @@ import torch
 from chibi_lab import pretrained
 from chibi_lab.cli import main
 from chibi_lab.data import ImageSet, load_avatars, split_seeds, to_float
-from chibi_lab.evaluation import active_units, evaluate, reference
+from chibi_lab.errors import ChibiError
+from chibi_lab.evaluation import active_units, compare, evaluate, reference
 from chibi_lab.evaluation.spaces import Space
 from chibi_lab.evaluation.table import table
-from chibi_lab.training import Run, VAEConfig, train_vae
+from chibi_lab.training import (
+    ModernGANConfig,
+    Run,
+    VAEConfig,
+    drawing,
+    load_vae,
+    train_vae,
+)
 
 measuring = importlib.import_module(evaluate.__module__)  # it has the function's name
 DISTANCES = {"frechet", "kernel"}
 AROUND = {"precision", "recall", "density", "coverage"}
 COPYING = {"memorisation", "copied"}
+ASKING = {"read_back"}
 CODING = {"psnr", "ssim", "kl", "active_units"}
 
 
-@pytest.mark.parametrize("kind", ["gan", "vae"])
+@pytest.mark.parametrize("kind", ["gan", "vae", "modern-gan"])
 def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -36,18 +45,25 @@ def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
         "neutral", "inception", "notes",
     }  # fmt: skip
     coding = CODING if kind == "vae" else set()
-    assert result["figures"].keys() == DISTANCES | AROUND | COPYING | coding
-    assert result["real"].keys() == result["real_interval"].keys() == DISTANCES | AROUND
+    asking = ASKING if kind == "modern-gan" else set()
+    assert result["figures"].keys() == DISTANCES | AROUND | COPYING | coding | asking
+    assert result["real_interval"].keys() == DISTANCES | AROUND
+    assert result["real"].keys() == DISTANCES | AROUND | asking
     for figure in result["figures"].values():
         assert figure["low"] <= figure["value"] <= figure["high"]
     # Real images are nearer to real ones than what either model draws.
     assert result["real"]["frechet"] < result["figures"]["frechet"]["low"]
-    assert (result["held_out"], result["searched"]) == (260, 10_000)
+    assert (result["held_out"], result["searched"]) == (
+        260,
+        40_000 if kind == "modern-gan" else 10_000,
+    )
     assert result["reconstructed"] == (260 if kind == "vae" else 0)
     assert result["notes"] == []
     hair = result["attributes"]["hair"]
     readings = {"covered", "effective", "distance"}
-    assert hair.keys() == {"values", *readings, "low", "high", "real"}
+    answers = {"read_back", "readable"} if asking else set()
+    assert hair.keys() == {"values", *readings, "low", "high", "real", *answers}
+    assert all(0.5 < hair[key] <= 1 for key in answers)
     for key in readings:
         assert hair["low"][key] <= hair[key] <= hair["high"][key]
     assert hair["real"]["covered"] >= hair["high"]["covered"]
@@ -109,6 +125,21 @@ def test_one_test_picture_is_too_few(
     assert "count is 1: it must be at least 2" in capsys.readouterr().err
 
 
+def test_images_that_are_not_square_are_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "run", ModernGANConfig(size=64, width=48))
+    run.create({})
+    (run.path / "checkpoints" / "000000008.safetensors").touch()
+    monkeypatch.setattr(reference, "load_judge", None)  # it is not even called
+    line = "^only square images can be judged and compared, not 48 x 64 pixels$"
+    with pytest.raises(ChibiError, match=line):
+        evaluate(run)
+    with pytest.raises(ChibiError, match=line):
+        compare([run, run], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
 def test_further_spaces_have_their_own_figures(
     small: Run, plain: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,8 +187,8 @@ def test_the_kl_divergence_is_per_image(
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return torch.ones(len(images), 4), torch.zeros(len(images), 4)
 
-    decoder = measuring.load_vae(small)[1]
-    monkeypatch.setattr(measuring, "load_vae", lambda run: (Known(), decoder))
+    decoder = load_vae(small)[1]
+    monkeypatch.setattr(drawing, "load_vae", lambda run: (Known(), decoder))
     monkeypatch.setattr(reference, "open_images", lambda *_, **__: plain)
     figures = evaluate(small, count=30)["figures"]
     assert figures["kl"]["value"] == pytest.approx(2)  # four dimensions, mean² / 2 each

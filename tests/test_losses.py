@@ -57,6 +57,8 @@ def test_gan_losses_stay_finite_where_probabilities_round_to_zero_or_one(
         discriminator_loss(far, far),
         minimax_generator_loss(far),
         non_saturating_generator_loss(far),
+        relativistic_discriminator_loss(far, -far),
+        relativistic_generator_loss(far, -far),
     ):
         (gradient,) = torch.autograd.grad(loss, far)
         assert loss.isfinite()
@@ -136,42 +138,94 @@ def test_kl_agrees_with_monte_carlo() -> None:
     )
 
 
-def test_relativistic_losses_are_log_sigmoids_of_the_difference() -> None:
-    real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
-    right = torch.sigmoid(real - fake)
+def test_relativistic_losses_are_bce_on_the_difference(
+    logits: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    real, fake = (each.double() for each in logits)  # else 1 - sigmoid rounds
+    more_real = (real - fake).sigmoid()
+    bce, ones = nn.BCELoss(), torch.ones(64, dtype=torch.float64)
     torch.testing.assert_close(
-        relativistic_discriminator_loss(real, fake), -right.log().mean()
+        relativistic_discriminator_loss(real, fake), bce(more_real, ones)
     )
     torch.testing.assert_close(
-        relativistic_generator_loss(real, fake), -(1 - right).log().mean()
-    )
-    # Only differences count.
-    torch.testing.assert_close(
-        relativistic_discriminator_loss(real + 7, fake + 7),
-        relativistic_discriminator_loss(real, fake),
+        relativistic_generator_loss(real, fake), bce(more_real, 0 * ones)
     )
 
 
-def test_gradient_penalty_is_the_squared_slope() -> None:
-    images = torch.randn(4, 3, 5, 6, requires_grad=True)
-    weight = torch.randn(3, 5, 6)
-    linear = (images * weight).sum((1, 2, 3))
-    torch.testing.assert_close(gradient_penalty(linear, images), weight.square().sum())
-    # Of |x|^2 / 2 the slope is x; and the penalty can be differentiated again.
-    penalty = gradient_penalty(images.square().sum((1, 2, 3)) / 2, images)
-    torch.testing.assert_close(penalty, images.square().sum() / 4)
-    (second,) = torch.autograd.grad(penalty, images)
-    torch.testing.assert_close(second, images.detach() / 2)
-
-
-def test_gaussian_nll_agrees_with_torch_distributions_and_is_least_at_the_mse() -> None:
-    images, drawn = torch.randn(
-        2, 5, 3, 4, 4, generator=torch.Generator().manual_seed(1)
+def test_relativistic_players_trade_places(
+    logits: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    real, fake = logits
+    mirrored = relativistic_generator_loss(fake, real)
+    assert torch.equal(relativistic_discriminator_loss(real, fake), mirrored)
+    # The difference of the two losses is how much more real the generated images look.
+    lead = relativistic_discriminator_loss(real, fake) - relativistic_generator_loss(
+        real, fake
     )
-    best = (images - drawn).square().mean()
-    found = {}
-    for factor in (0.8, 1.0, 1.25):
-        found[factor] = gaussian_nll(drawn, images, factor * best)
-        normal = torch.distributions.Normal(drawn, (factor * best).sqrt())
-        torch.testing.assert_close(found[factor], -normal.log_prob(images).sum())
-    assert found[1.0] < min(found[0.8], found[1.25])
+    torch.testing.assert_close(lead, (fake - real).mean())
+
+
+def test_relativistic_losses_know_differences_only() -> None:
+    level = torch.tensor([-3.0, 0.0, 8.0])
+    for loss in (relativistic_discriminator_loss, relativistic_generator_loss):
+        assert loss(level, level).item() == pytest.approx(math.log(2))
+        apart = loss(level + 1, level)
+        torch.testing.assert_close(loss(level + 101, level + 100), apart)
+
+
+def test_gradient_penalty_of_a_linear_function_is_its_squared_slope() -> None:
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randn(3, 8, 6, generator=generator)
+    images = torch.randn(5, 3, 8, 6, generator=generator, requires_grad=True)
+    penalty = gradient_penalty((weight * images).sum((1, 2, 3)), images)
+    torch.testing.assert_close(penalty, weight.square().sum())
+
+
+def test_gradient_penalty_agrees_with_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(5)
+    matrix = torch.randn(12, 12, generator=generator, dtype=torch.float64)
+    images = torch.randn(2, 3, 2, 2, generator=generator, dtype=torch.float64)
+
+    def judge(images: torch.Tensor) -> torch.Tensor:
+        flat = images.flatten(1)
+        return ((flat @ matrix) * flat).sum(1)
+
+    squares = 0.0
+    for pixel in range(12):
+        step = torch.zeros(12, dtype=torch.float64)
+        step[pixel] = 1e-4
+        step = step.view(3, 2, 2)
+        slope = (judge(images + step) - judge(images - step)) / 2e-4
+        squares += slope.square().mean().item()
+    images.requires_grad_()
+    penalty = gradient_penalty(judge(images), images)
+    assert penalty.item() == pytest.approx(squares, rel=1e-6)
+
+
+def test_gradient_penalty_can_be_differentiated_again() -> None:
+    scale = torch.tensor(3.0, requires_grad=True)
+    images = torch.ones(4, 3, 2, 2, requires_grad=True)
+    penalty = gradient_penalty(scale * images.sum((1, 2, 3)), images)
+    penalty.backward()
+    assert penalty.item() == pytest.approx(12 * 3**2)  # twelve pixels
+    assert scale.grad.item() == pytest.approx(12 * 2 * 3)
+
+
+def test_gaussian_nll_agrees_with_torch_distributions() -> None:
+    generator = torch.Generator().manual_seed(6)
+    x, mean = torch.rand(2, 4, 3, 8, 6, generator=generator, dtype=torch.float64)
+    for variance in (0.001, 0.5, 3.0):
+        expected = -Normal(mean, math.sqrt(variance)).log_prob(x).sum()
+        found = gaussian_nll(mean, x, torch.tensor(variance, dtype=torch.float64))
+        torch.testing.assert_close(found, expected)
+
+
+def test_gaussian_nll_is_least_where_the_variance_is_the_mean_squared_error() -> None:
+    generator = torch.Generator().manual_seed(7)
+    x, mean = torch.rand(2, 4, 3, 8, 8, generator=generator, dtype=torch.float64)
+    variance = (x - mean).square().mean().requires_grad_()
+    best = gaussian_nll(mean, x, variance)
+    (slope,) = torch.autograd.grad(best, variance)
+    assert slope.item() == pytest.approx(0, abs=1e-9)
+    for factor in (0.9, 1.1):
+        assert gaussian_nll(mean, x, factor * variance) > best

@@ -17,11 +17,6 @@ from chibi_lab.training import (
     TrainingDivergedError,
     VAEConfig,
     draw,
-    export_run,
-    has_encoder,
-    latents,
-    load_drawer,
-    load_generator,
     load_vae,
     sample,
     train_gan,
@@ -73,14 +68,6 @@ def vae_run(tmp_path_factory: pytest.TempPathFactory, pictures: ImageSet) -> Run
 
 def newest(run: Run) -> bytes:
     return run.latest().read_bytes()
-
-
-def test_only_what_load_vae_reads_has_an_encoder(gan_run: Run, vae_run: Run) -> None:
-    assert has_encoder(vae_run)
-    assert load_vae(vae_run)
-    assert not has_encoder(gan_run)
-    with pytest.raises(ChibiError):
-        load_vae(gan_run)
 
 
 @pytest.mark.parametrize("kind", ["gan", "vae"])
@@ -308,36 +295,6 @@ def test_weights_that_are_not_finite_are_never_saved(
     assert Run.open(tmp_path / "run").images_seen == 32
 
 
-def test_sample_k_of_a_seed_does_not_depend_on_the_count(gan_run: Run) -> None:
-    many, few = sample(gan_run, 70, seed=3), sample(gan_run, 3, seed=3)
-    assert many.shape == (70, 3, 32, 32)
-    assert many.abs().max() <= 1
-    assert torch.equal(many[:3], few)
-    assert torch.equal(latents(70, 5, seed=3)[:3], latents(3, 5, seed=3))
-    assert not torch.equal(few, sample(gan_run, 3, seed=4))
-
-
-def test_sampling_out_of_range_is_refused(gan_run: Run) -> None:
-    with pytest.raises(ChibiError, match="count is 0: it must be at least 1"):
-        sample(gan_run, 0)
-    with pytest.raises(ChibiError, match="seed is -1: it must be 0 or more"):
-        sample(gan_run, 1, seed=-1)
-
-
-def test_the_generator_is_the_average_not_the_last_step(gan_run: Run) -> None:
-    tensors, _ = loop_module.read_checkpoint(gan_run.latest())
-    averaged = load_generator(gan_run).state_dict()["project.0.weight"]
-    assert torch.equal(averaged, tensors["ema.module.project.0.weight"])
-    assert not torch.equal(averaged, tensors["generator.project.0.weight"])
-
-
-def test_networks_of_the_other_kind_are_refused(gan_run: Run, vae_run: Run) -> None:
-    with pytest.raises(ChibiError, match="is a run of a gan: a vae is needed here"):
-        load_vae(gan_run)
-    with pytest.raises(ChibiError, match="is a run of a vae: a gan is needed here"):
-        load_generator(vae_run)
-
-
 def test_a_vae_learns_to_reconstruct(vae_run: Run, pictures: ImageSet) -> None:
     encoder, decoder = load_vae(vae_run)
     real = to_float(pictures.images[:16])
@@ -347,27 +304,6 @@ def test_a_vae_learns_to_reconstruct(vae_run: Run, pictures: ImageSet) -> None:
     assert error < 2 * (real - flat).square().mean()
     rows = vae_run.stats()
     assert rows[-1]["loss"] < rows[0]["loss"]
-
-
-def test_export_keeps_the_samples_and_drops_the_rest(
-    tmp_path: Path, gan_run: Run, vae_run: Run
-) -> None:
-    for run in (gan_run, vae_run):
-        small = export_run(run, tmp_path / run.config.kind)
-        assert small.config == run.config
-        assert small.stats() == run.stats()
-        assert (sample(small, 4) - sample(run, 4)).abs().max() < 2 / 255
-        assert small.latest().stat().st_size < run.latest().stat().st_size / 3
-        with pytest.raises(ChibiError, match="exists: choose a folder that does not"):
-            export_run(run, small.path)
-
-
-def test_drawing_leaves_the_network_in_its_mode(vae_run: Run) -> None:
-    decoder = load_drawer(vae_run).train()
-    statistics = decoder.upsample[1].running_mean.clone()
-    draw(decoder, latents(2, 5, 0))
-    assert decoder.training
-    assert torch.equal(decoder.upsample[1].running_mean, statistics)
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:

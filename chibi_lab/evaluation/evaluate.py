@@ -80,8 +80,8 @@ def evaluate(
         and ``notes`` says why.
 
     Raises:
-        ChibiError: If the run has no checkpoint, there are not two real images, count is less than
-            2, or an extra is missing.
+        ChibiError: If the run has no checkpoint or draws images that are not square, there are not
+            two real images, count is less than 2, or an extra is missing.
     """
     run.latest()  # says so at once if there is none
     reference = open_reference(run, count, neutral, inception_weights)

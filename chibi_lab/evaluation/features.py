@@ -51,13 +51,16 @@ def chunks(pictures: Pictures, count: int) -> Iterator[Tensor]:
         yield as_images(pictures[start : start + count])
 
 
-def check_square(images: Tensor) -> None:
+def check_square(height: int, width: int) -> None:
     """Refuse what would be squeezed before it is read or compared.
+
+    Args:
+        height: Of the images in pixels.
+        width: Likewise.
 
     Raises:
         ChibiError: If the images are not square.
     """
-    height, width = images.shape[-2:]
     if height != width:
         raise ChibiError(
             f"only square images can be judged and compared, not {width} x {height} pixels"
@@ -80,7 +83,7 @@ def shrink(pictures: Pictures, size: int) -> Tensor:
         ChibiError: If there are no images, or they are not square.
     """
     images = list(chunks(pictures, 512))
-    check_square(images[0])
+    check_square(*images[0].shape[-2:])
     if images[0].shape[-1] <= size:
         return torch.cat(images)
     return torch.cat([F.adaptive_avg_pool2d(chunk, size) for chunk in images])

@@ -62,7 +62,7 @@ class Judge(nn.Module):
         Raises:
             ChibiError: If the images are not square.
         """
-        check_square(images)
+        check_square(*images.shape[-2:])
         if images.shape[-1] != SIZE:
             images = F.interpolate(
                 images, (SIZE, SIZE), mode="bilinear", antialias=True
@@ -207,7 +207,7 @@ def wear(images: Tensor, dice: torch.Generator) -> Tensor:
     Raises:
         ChibiError: If the images are not square.
     """
-    check_square(images)
+    check_square(*images.shape[-2:])
 
     def draw(low: float, high: float) -> float:
         return (

@@ -9,7 +9,7 @@ from torch import Tensor
 from chibi_lab import pretrained
 from chibi_lab.data import ImageSet, open_images
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation.features import Pictures
+from chibi_lab.evaluation.features import Pictures, check_square
 from chibi_lab.evaluation.judge import Judge, load_judge
 from chibi_lab.evaluation.sets import (
     NEIGHBOURS,
@@ -114,6 +114,7 @@ def open_reference(
     """
     if count < 2:
         raise ChibiError(f"count is {count}: it must be at least 2")
+    check_square(*run.config.shape)
     further = {}  # first, since what is missing should be said before anything takes time
     if neutral:
         further["neutral"] = neutral_space()

@@ -182,7 +182,7 @@ def _cut(grid: Path, size: int) -> np.ndarray:
 def _check(runs: Sequence[Run], out: Path) -> None:
     if not runs:
         raise ChibiError("there is no run to compare")
-    learned = [(run.config.data, run.config.palette, run.config.size) for run in runs]
+    learned = [(run.config.data, run.config.palette, run.config.shape) for run in runs]
     for run, what in zip(runs, learned, strict=True):
         run.latest()
         if what != learned[0]:
@@ -196,8 +196,9 @@ def _check(runs: Sequence[Run], out: Path) -> None:
         raise ChibiError(f"{out} holds other files: choose a new or an empty folder")
 
 
-def _words(learned: tuple[str, str, int]) -> str:
-    data, palette, size = learned
+def _words(learned: tuple[str, str, tuple[int, int]]) -> str:
+    data, palette, (height, width) = learned
+    size = f"{height}" if height == width else f"{height} x {width}"
     return f"{data} ({palette}, {size} px)"
 
 

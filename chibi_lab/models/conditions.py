@@ -41,7 +41,7 @@ class Wishes(nn.Module):
         self.register_buffer("seen", torch.ones(sum(counts), dtype=torch.int64))
 
     def forward(self, z: Tensor, attributes: Tensor | None = None) -> Tensor:
-        """Attributes as numbers; in training mode they are counted too.
+        """Attributes as numbers.
 
         Args:
             z: Latents, (N, latent_dim). They decide what is left open.
@@ -50,11 +50,7 @@ class Wishes(nn.Module):
         Returns:
             (N, sum of counts): 4 in the column of each value that the image shall show, else 0.
         """
-        chosen = self.choose(z, attributes)
-        columns = one_hot(chosen, self.counts)
-        if self.training:
-            self.seen += columns.sum(0).long()
-        return LOUDNESS * columns
+        return LOUDNESS * one_hot(self.choose(z, attributes), self.counts)
 
     def choose(self, z: Tensor, attributes: Tensor | None = None) -> Tensor:
         """The value of each attribute once those left open are decided.
@@ -74,6 +70,25 @@ class Wishes(nn.Module):
         if attributes is None:
             return values
         return torch.where(attributes == OPEN, values, attributes)
+
+    def count(self, attributes: Tensor) -> Tensor:
+        """How often each value occurs in a batch.
+
+        Args:
+            attributes: int64 (N, A), nothing left open.
+
+        Returns:
+            int64, (sum of counts,), for :meth:`follow`.
+        """
+        return one_hot(attributes, self.counts).sum(0).long()
+
+    def follow(self, seen: Tensor) -> None:
+        """Remember what a batch of training images showed, for what will be left open.
+
+        Args:
+            seen: What :meth:`count` gave for the whole batch.
+        """
+        self.seen += seen
 
 
 def one_hot(attributes: Tensor, counts: tuple[int, ...]) -> Tensor:

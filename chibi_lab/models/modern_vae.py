@@ -136,7 +136,9 @@ class LatentDensity(nn.Module):
         # Stored weights are rounded; a little on the diagonal keeps the matrix positive definite.
         little = 1e-3 * self.covariance.diagonal().mean()
         ridge = little * torch.eye(len(self.mean), device=noise.device)
-        return self.mean + noise @ torch.linalg.cholesky(self.covariance + ridge).T
+        # The check that LAPACK's failure calls for would wait for the GPU: NaN speaks up later.
+        factor, failed = torch.linalg.cholesky_ex(self.covariance + ridge)
+        return self.mean + noise @ torch.where(failed > 0, torch.nan, factor).T
 
     @torch.no_grad()
     def follow(self, mean: Tensor, second_moment: Tensor, weight: float) -> None:

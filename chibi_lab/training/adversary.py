@@ -1,7 +1,9 @@
 """The discriminator's side of a modern adversarial training, for the GAN and for the sharp VAE."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
 from chibi_lab.losses import (
     gradient_penalty,
@@ -25,11 +27,8 @@ class Adversary:
         engine: Device, precision, ranks.
         config: The choices of the training.
         discriminator: On the engine's device.
-        learning_rate: Step size of Adam.
+        optimizer: The discriminator's.
         noise: Random generator of the augmentation.
-
-    Attributes:
-        optimizer: The discriminator's, part of what a checkpoint holds.
     """
 
     def __init__(
@@ -37,13 +36,11 @@ class Adversary:
         engine: Engine,
         config: ModernConfig,
         discriminator: ModernDiscriminator,
-        learning_rate: float,
+        optimizer: optim.Optimizer,
         noise: torch.Generator,
     ) -> None:
         self._engine, self._config, self._discriminator = engine, config, discriminator
-        self.optimizer = optim.Adam(
-            discriminator.parameters(), learning_rate, (0.0, 0.99), fused=True
-        )
+        self._optimizer = optimizer
         self._parallel = engine.parallel(discriminator)
         self._change = None
         if config.augment:
@@ -67,8 +64,9 @@ class Adversary:
         due = step % config.penalty_every == 0
         real = real.detach().requires_grad_(due)
         fake = fake.detach().requires_grad_(due)
-        real_logits = self._judge(self._parallel, real, shown)
-        fake_logits = self._judge(self._parallel, fake, shown)
+        with self._twice_differentiable() if due else nullcontext():
+            real_logits = self._judge(self._parallel, real, shown)
+            fake_logits = self._judge(self._parallel, fake, shown)
         loss = relativistic_discriminator_loss(real_logits, fake_logits)
         penalty = loss.new_zeros(())
         if due:
@@ -77,9 +75,9 @@ class Adversary:
                 fake_logits, fake
             )
             penalty = config.penalty_every * config.penalty / 2 * both
-        self.optimizer.zero_grad()
+        self._optimizer.zero_grad()
         (loss + penalty).backward()
-        self.optimizer.step()
+        self._optimizer.step()
         right = (real_logits > fake_logits).double().mean()
         return real_logits.detach(), {
             "loss_d": loss,
@@ -93,7 +91,7 @@ class Adversary:
         """The loss of whoever drew: have the discriminator find it the other way round.
 
         Args:
-            real_logits: What :meth:`learn` gave for the same pairs.
+            real_logits: What :meth:`learn` gave for the same pairs, from before its step.
             fake: Generated images, with the graph that leads to their weights.
             shown: What each pair shows.
 
@@ -105,8 +103,14 @@ class Adversary:
         self._discriminator.requires_grad_(True)
         return relativistic_generator_loss(real_logits, answer)
 
+    def _twice_differentiable(self) -> AbstractContextManager:
+        """Compiled networks have no second derivative: those that need one run as written."""
+        if not self._config.compile:
+            return nullcontext()
+        return torch.compiler.set_stance("force_eager")
+
     def _judge(
-        self, network: torch.nn.Module, images: Tensor, shown: Tensor | None
+        self, network: nn.Module, images: Tensor, shown: Tensor | None
     ) -> Tensor:
         changed = images if self._change is None else self._change(images)
         with self._engine.mixed_precision():

@@ -6,6 +6,7 @@ The fields are the flags of ``chibi-lab train``; their docstrings are its help.
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
 
+from chibi_lab.data import AttributeSchema
 from chibi_lab.errors import ChibiError
 
 
@@ -107,6 +108,24 @@ class TrainingConfig:
     def shape(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
         return self.size, self.size
+
+    def check_images(
+        self, shape: tuple[int, int], schema: AttributeSchema | None
+    ) -> None:
+        """Refuse images that these networks cannot learn from.
+
+        Args:
+            shape: Their height and width in pixels.
+            schema: What is known of what they show.
+
+        Raises:
+            ChibiError: If they have another shape, or more attributes than the latent dimensions.
+        """
+        if shape != self.shape:
+            here, asked = ("{} x {}".format(*pixels) for pixels in (shape, self.shape))
+            raise ChibiError(
+                f"the images have {here} pixels (height x width), the config says {asked}"
+            )
 
     def _check_size(self) -> None:
         _require(self.size in (32, 64, 128), "size", self.size, "32, 64 or 128 pixels")
@@ -212,10 +231,27 @@ class ModernConfig(TrainingConfig):
         """Height and width of the images in pixels."""
         return self.size, self.size if self.width is None else self.width
 
+    def check_images(
+        self, shape: tuple[int, int], schema: AttributeSchema | None
+    ) -> None:
+        """As for all; and each attribute that is left open needs a dimension of its own.
+
+        Raises:
+            ChibiError: As for all.
+        """
+        super().check_images(shape, schema)
+        if self.conditional and schema is not None:
+            right = f"at least {len(schema)}, one dimension an attribute"
+            enough = self.latent_dim >= len(schema)
+            _require(enough, "latent_dim", self.latent_dim, right)
+
     def _check_size(self) -> None:
-        for name, side in zip(("size", "width"), self.shape, strict=True):
-            right = "a multiple of 16, at least 32"
-            _require(side >= 32 and side % 16 == 0, name, side, right)
+        height, width = self.shape
+        whole = height >= 32 and height % 16 == 0
+        _require(whole, "size", height, "a multiple of 16, at least 32")
+        narrow = 4 * width == 3 * height and width % 16 == 0
+        right = f"{height}, or 3/4 of it where that is a multiple of 16"
+        _require(width == height or narrow, "width", width, right)
 
 
 @dataclass(frozen=True)
@@ -261,6 +297,10 @@ class ModernVAEConfig(ModernConfig):
         super().__post_init__()
         _check_adam(self.learning_rate, self.betas)
         _require(self.adversary >= 0, "adversary", self.adversary, "0 or more")
+        alone = self.augment and not self.adversary
+        _require(
+            not alone, "augment", True, "False where there is no adversary to see it"
+        )
 
 
 CONFIGS: dict[str, type[TrainingConfig]] = {

@@ -52,7 +52,7 @@ def load_generator(run: Run) -> Generator | ModernGenerator:
         generator = Generator(config.size, config.channels, config.latent_dim)
     else:
         generator = ModernGenerator(
-            config.shape, config.channels, config.latent_dim, counts(run)
+            config.shape, config.channels, config.latent_dim, value_counts(run)
         )
     _fill(generator, run.latest(), "ema.module.")
     return generator
@@ -91,7 +91,7 @@ def load_modern_vae(run: Run) -> ModernVAE:
         ChibiError: If the run is of another kind or has no checkpoint.
     """
     config = _require_kind(run, "modern-vae")
-    vae = ModernVAE(config.shape, config.channels, config.latent_dim, counts(run))
+    vae = ModernVAE(config.shape, config.channels, config.latent_dim, value_counts(run))
     _fill(vae, run.latest(), "ema.module.")
     return vae
 
@@ -116,7 +116,7 @@ def reconstruct(run: Run, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         ChibiError: If the run has no encoder or no checkpoint.
     """
-    if run.config.kind == "vae":
+    if _require_kind(run, "vae", "modern-vae").kind == "vae":
         encoder, decoder = load_vae(run)
         coded = [encoder(chunk) for chunk in images.split(CHUNK)]
         read = None
@@ -146,7 +146,7 @@ def load_drawer(run: Run) -> nn.Module:
     return load_vae(run)[1] if run.config.kind == "vae" else load_generator(run)
 
 
-def counts(run: Run) -> tuple[int, ...]:
+def value_counts(run: Run) -> tuple[int, ...]:
     """For each attribute that the model can be asked for the number of its values."""
     schema = run.schema()
     return () if schema is None else tuple(map(len, schema.values))

@@ -134,6 +134,14 @@ class Engine:
 
         return reduce(values, "mean")
 
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the ranks, the same tensor on each."""
+        if self._state is None:
+            return values
+        from accelerate.utils import reduce
+
+        return reduce(values, "sum")
+
     def mean_number(self, number: float) -> float:
         """The same of a plain number."""
         if self._state is None:

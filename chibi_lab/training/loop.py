@@ -116,10 +116,12 @@ def begin(
                 tqdm.write(
                     f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr
                 )
+    config.check_images((images.size, images.width), images.schema)
     share = engine.rank, engine.ranks
     loader = open_loader(images, config.batch, config.seed, engine.device, share)
     if engine.is_first:
-        run.create(images.manifest)
+        known = {} if images.schema is None else {"schema": images.schema.to_json()}
+        run.create({**images.manifest, **known})
         engine.wait()
     return run, loader
 

@@ -1,5 +1,6 @@
 """The modern GAN's loop: the article's two turns, with a loss that compares and two penalties."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.models import ModernDiscriminator, ModernGenerator
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernGANConfig
-from chibi_lab.training.drawing import draw, latents
+from chibi_lab.training.drawing import draw, latents, value_counts
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import ema_average
 from chibi_lab.training.loop import (
@@ -53,8 +54,7 @@ def train_modern_gan(
     """
     engine = Engine(config.device, config.precision, config.batch)
     run, loader = begin(engine, config, out, images, resume)
-    schema = loader.schema if config.conditional else None
-    counts = () if schema is None else tuple(map(len, schema.values))
+    counts = value_counts(run)
 
     generator = seeded(
         config.seed,
@@ -68,10 +68,11 @@ def train_modern_gan(
         lambda: ModernDiscriminator(config.shape, config.channels, counts),
         engine.device,
     )
+    adam = partial(optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True)
+    optimizer_g = adam(generator.parameters())
+    optimizer_d = adam(discriminator.parameters())
     noise = torch.Generator().manual_seed(config.seed)
-    rate = config.learning_rate
-    adversary = Adversary(engine, config, discriminator, rate, noise)
-    optimizer = optim.Adam(generator.parameters(), rate, config.betas, fused=True)
+    adversary = Adversary(engine, config, discriminator, optimizer_d, noise)
     ema = AveragedModel(generator, multi_avg_fn=ema_average(config))
     if config.compile:
         compile_networks(generator, discriminator)
@@ -81,8 +82,8 @@ def train_modern_gan(
         "generator": generator,
         "discriminator": discriminator,
         "ema": ema,
-        "optimizer_g": optimizer,
-        "optimizer_d": adversary.optimizer,
+        "optimizer_g": optimizer_g,
+        "optimizer_d": optimizer_d,
         "noise": noise,
     }
     with Loop(
@@ -103,9 +104,12 @@ def train_modern_gan(
 
             real_logits, figures = adversary.learn(real, fake, shown, loop.step)
             loss_g = adversary.generator_loss(real_logits, fake, shown)
-            optimizer.zero_grad()
+            optimizer_g.zero_grad()
             loss_g.backward()
-            optimizer.step()
+            optimizer_g.step()
+            if shown is not None:
+                wishes = generator.wishes
+                wishes.follow(engine.sum(wishes.count(shown)))
             ema.update_parameters(generator)
             loop.log(loss_g=loss_g, **figures)
     engine.wait()  # until all is written

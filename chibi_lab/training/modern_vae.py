@@ -1,5 +1,6 @@
 """The modern VAE's loop: the article's, with a variance that fits, a density, and an adversary."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from chibi_lab.losses import gaussian_nll, kl_divergence
 from chibi_lab.models import ModernDiscriminator, ModernVAE, reparametrise
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernVAEConfig
-from chibi_lab.training.drawing import draw, latents
+from chibi_lab.training.drawing import draw, latents, value_counts
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import ema_average, ema_weight
 from chibi_lab.training.loop import (
@@ -61,8 +62,7 @@ def train_modern_vae(
     """
     engine = Engine(config.device, config.precision, config.batch)
     run, loader = begin(engine, config, out, images, resume)
-    schema = loader.schema if config.conditional else None
-    counts = () if schema is None else tuple(map(len, schema.values))
+    counts = value_counts(run)
 
     vae = seeded(
         config.seed,
@@ -85,13 +85,13 @@ def train_modern_vae(
             lambda: ModernDiscriminator(config.shape, config.channels, counts),
             engine.device,
         )
-        adversary = Adversary(engine, config, discriminator, config.adversary, noise)
-        sharpener = optim.Adam(
-            vae.decoder.parameters(), config.adversary, (0.0, 0.99), fused=True
-        )
+        adam = partial(optim.Adam, lr=config.adversary, betas=(0.0, 0.99), fused=True)
+        optimizer_d = adam(discriminator.parameters())
+        sharpener = adam(vae.decoder.parameters())
+        adversary = Adversary(engine, config, discriminator, optimizer_d, noise)
         parts |= {
             "discriminator": discriminator,
-            "optimizer_d": adversary.optimizer,
+            "optimizer_d": optimizer_d,
             "sharpener": sharpener,
         }
 
@@ -135,6 +135,9 @@ def train_modern_vae(
                 mean, moment = engine.mean(z.mean(0)), engine.mean(each * z.T @ z)
                 weight = ema_weight(config, loop.step + 1)
                 vae.density.follow(mean, moment, weight)
+            if shown is not None:
+                wishes = vae.decoder.wishes
+                wishes.follow(engine.sum(wishes.count(shown)))
 
             figures = {"loss": loss, "nll": nll, "kl": kl, "reading": reading}
             if config.adversary:
