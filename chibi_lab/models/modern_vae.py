@@ -56,6 +56,7 @@ class ModernEncoder(nn.Module):
             held in [-30, 2], since no posterior need be wider than the prior; and the logits of
             all values of all attributes, (N, sum of counts).
         """
+        # In float32, also where the rest is computed in bfloat16.
         features = self.normalise(self.down(images).flatten(1).float())
         mu, logvar = self.posterior(features).chunk(2, dim=1)
         logits = features[:, :0] if self.read is None else self.read(features)
