@@ -16,7 +16,14 @@ from typing import Annotated, Literal
 
 import tyro
 from PIL import Image
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
+from tyro.conf import (
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    UseAppendAction,
+    arg,
+    subcommand,
+)
 
 from chibi_lab import pretrained
 from chibi_lab.data import (
@@ -203,9 +210,14 @@ class Sample:
     """Number of images."""
     seed: int = 0
     """Seed of the latents."""
+    wishes: Annotated[
+        UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")
+    ] = ()
+    """An attribute that every image shall show, as in hair_color=pink; may be repeated."""
 
     def run(self) -> None:
         """Do it."""
+        wish = _wish(self.wishes)
         if (self.folder is None) == (self.pretrained is None):
             given = "neither" if self.folder is None else "both"
             raise ChibiError(
@@ -215,7 +227,7 @@ class Sample:
             run = pretrained.open_run(self.pretrained)
         else:
             run = Run.open(self.folder)
-        _save_png(grid(sample(run, self.count, self.seed)), self.out)
+        _save_png(grid(sample(run, self.count, self.seed, wish)), self.out)
         print(f"{self.count} images of seed {self.seed} written to {self.out}")
 
 
@@ -456,6 +468,21 @@ def _one_line(box: str) -> str:
     # A config's own complaint needs no title, nor tyro's name for the place where it was raised.
     own = re.sub(r"^Error parsing __tyro-dummy-inner__\S*: ", "", paragraph)
     return own if own != paragraph or own.startswith(title) else f"{title}: {paragraph}"
+
+
+def _wish(said: Sequence[str]) -> dict[str, str]:
+    """Attributes with their values, from NAME=VALUE each."""
+    wish: dict[str, str] = {}
+    for each in said:
+        name, given, value = each.partition("=")
+        if not given:
+            raise ChibiError(
+                f"--set takes NAME=VALUE, as in hair_color=pink, not {each!r}"
+            )
+        if name in wish:
+            raise ChibiError(f"--set says {name} twice: {wish[name]} and {value}")
+        wish[name] = value
+    return wish
 
 
 def _save_png(picture: Image.Image, out: Path) -> None:

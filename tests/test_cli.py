@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from chibi_lab import pretrained
 from chibi_lab.cli import main
-from chibi_lab.training import Run
+from chibi_lab.studio import grid
+from chibi_lab.training import Run, sample
 from chibi_lab.training.loop import write_timelapse
 
 TINY = [
@@ -119,6 +121,57 @@ def test_a_run_that_ships_is_sampled_by_its_name(tmp_path: Path) -> None:
     assert main(["sample", "--pretrained", "gan", "--count=2", f"--out={named}"]) == 0
     assert main(["sample", folder, "--count", "2", "--out", str(opened)]) == 0
     assert named.read_bytes() == opened.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that takes wishes."""
+    folder = tmp_path_factory.mktemp("asked")
+    command = ["train", "modern-gan", "--count=16", f"--out={folder / 'run'}", *TINY]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHIBI_LAB_CACHE", str(folder / "cache"))
+        assert main([*command, "--latent-dim=12", "--images=16"]) == 0
+    return folder / "run"
+
+
+def test_a_sample_shows_what_was_set(tmp_path: Path, asked: Path) -> None:
+    out = tmp_path / "grid.png"
+    command = ["sample", str(asked), "--count=4", f"--out={out}"]
+    assert main([*command, "--set", "hair_color=pink", "--set=glasses=none"]) == 0
+    wish = {"hair_color": "pink", "glasses": "none"}
+    drawn = sample(Run.open(asked), 4, wish=wish)
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(grid(drawn)))
+    assert not torch.equal(drawn, sample(Run.open(asked), 4))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        (["nose=big"], "no attribute 'nose'; the attributes are: hair, hair_color,"),
+        (["glasses=pink"], "'glasses' has no value 'pink'; its values are: none, var"),
+        (["pink"], "--set takes NAME=VALUE, as in hair_color=pink, not 'pink'"),
+        (["hair=long01", "hair=long02"], "--set says hair twice: long01 and long02"),
+    ],
+)
+def test_a_wish_that_cannot_be_granted_is_one_line(
+    wishes: list[str],
+    message: str,
+    tmp_path: Path,
+    asked: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["sample", str(asked), f"--out={tmp_path / 'grid.png'}"]
+    command += [f"--set={wish}" for wish in wishes]
+    assert message in complaint(command, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_wishes_says_so(
+    tmp_path: Path, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sample", str(runs["vae"]), f"--out={tmp_path / 'grid.png'}"]
+    line = complaint([*command, "--set=hair=long01"], capsys)
+    assert "draws what it likes: it takes no wishes" in line
 
 
 def test_an_avatar_waits_for_no_module_that_draws_none(tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ def test_the_density_is_where_the_encoder_puts_the_images(
         mu, logvar, _ = vae.encode(to_float(labelled.images))
     # The variance of all latents is that of their means and the mean of their variances.
     spread = mu.var(0) + logvar.exp().mean(0)
-    found = vae.density.covariance.diagonal()
-    torch.testing.assert_close(found, spread, rtol=0.5, atol=0.2)
+    ratio = vae.density.covariance.diagonal() / spread
+    assert ((ratio > 0.5) & (ratio < 2)).all()
     torch.testing.assert_close(vae.density.mean, mu.mean(0), rtol=0, atol=0.5)
     torch.testing.assert_close(vae.density.covariance, vae.density.covariance.T)
 

@@ -39,6 +39,8 @@ class ModernEncoder(nn.Module):
         height, width = inner_size(size)
         self.down = strided_down(channels)
         features = inner_widths(channels)[0] * height * width
+        # Without BatchNorm nothing else keeps a step that goes wrong from growing layer by layer.
+        self.normalise = nn.RMSNorm(features)
         self.posterior = nn.Linear(features, 2 * latent_dim)
         self.read = nn.Linear(features, sum(counts)) if counts else None
         self.apply(he_init)
@@ -51,12 +53,14 @@ class ModernEncoder(nn.Module):
 
         Returns:
             Mean and logarithm of the variance of q(z|x), each (N, latent_dim), the logarithm
-            held in [-30, 20]; and the logits of all values of all attributes, (N, sum of counts).
+            held in [-30, 2], since no posterior need be wider than the prior; and the logits of
+            all values of all attributes, (N, sum of counts).
         """
-        features = self.down(images).flatten(1)
+        # In float32, also where the rest is computed in bfloat16.
+        features = self.normalise(self.down(images).flatten(1).float())
         mu, logvar = self.posterior(features).chunk(2, dim=1)
         logits = features[:, :0] if self.read is None else self.read(features)
-        return mu, logvar.clamp(-30, 20), logits
+        return mu, logvar.clamp(-30, 2), logits
 
 
 class ModernDecoder(nn.Module):

@@ -281,7 +281,7 @@ class ModernVAEConfig(ModernConfig):
 
     kind: ClassVar[str] = "modern-vae"
 
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     """Step size of Adam."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's decay rates for the first and second moment of the gradient."""
