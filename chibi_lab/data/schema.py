@@ -96,8 +96,10 @@ class AttributeSchema:
             wish: Value by attribute name, for any part of the attributes.
 
         Raises:
-            ChibiError: If an attribute or a value is unknown.
+            ChibiError: If an attribute or a value is unknown, or the wish is no mapping.
         """
+        if not isinstance(wish, Mapping):
+            raise ChibiError(f"attributes go by name, they are not {wish!r}")
         row = [-1] * len(self)
         for name, value in wish.items():
             column = self.index(name)
