@@ -60,7 +60,7 @@ class ImageSet:
 
     @property
     def width(self) -> int:
-        """Width in pixels: the height, or 3/4 of it."""
+        """Width in pixels, the height, or 3/4 of it."""
         return self.images.shape[2]
 
     @property
@@ -237,7 +237,7 @@ class BatchLoader(Iterator[torch.Tensor]):
 
     @property
     def attributes(self) -> torch.Tensor | None:
-        """Of the images given last: int64, shape (batch / shares, A), on the device, or None."""
+        """What the images given last show, int64 (batch / shares, A), on the device; or None."""
         if self._attributes is None:
             return None
         return self._attributes[self.indices.to(self.device)]

@@ -76,7 +76,7 @@ class ShardSet:
 
     @property
     def width(self) -> int:
-        """Width in pixels of the images that are read: the height, or 3/4 of it."""
+        """Width in pixels of the images that are read, the height, or 3/4 of it."""
         return self.manifest.get("width", self.size)
 
     @property

@@ -2,6 +2,7 @@
 
 from chibi_lab.training.config import (
     GANConfig,
+    ModernConfig,
     ModernGANConfig,
     ModernVAEConfig,
     TrainingConfig,
@@ -30,6 +31,7 @@ from chibi_lab.training.vae import train_vae
 __all__ = [
     "Engine",
     "GANConfig",
+    "ModernConfig",
     "ModernGANConfig",
     "ModernVAEConfig",
     "Run",

@@ -35,7 +35,7 @@ def train_modern_gan(
 ) -> Run:
     """Train a GAN as one would today, and keep all of it in a run.
 
-    Source: Huang et al. (2024), "The GAN is dead; long live the GAN!". :class:`Adversary` holds
+    Source: Huang et al. (2024), "The GAN is dead; long live the GAN!". ``Adversary`` holds
     the discriminator's turn.
 
     Args:
