@@ -41,9 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     for i in range(40):
         stripes = np.repeat(
-            random.integers(0, 256, (5, 1, 3), dtype=np.uint8), 8, axis=0
+            random.integers(0, 256, (8, 1, 3), dtype=np.uint8), 8, axis=0
         )
-        Image.fromarray(np.repeat(stripes, 40, axis=1)).save(folder / f"{i:02d}.png")
+        Image.fromarray(np.repeat(stripes, 64, axis=1)).save(folder / f"{i:02d}.png")
     (folder / "notes.png").write_text("no picture")
     Image.new("RGB", (4, 4)).save(folder / "tiny.png")
     return folder
@@ -277,6 +277,14 @@ def test_render_writes_pictures_with_their_attributes(
             "did you mean adventurer",
         ),
         (["train", "diffusion", "--out", "run"], "diffusion"),
+        (
+            ["train", "modern-gan", "--out", "run", "--width", "50"],
+            "width is 50: it must be 64, or 3/4 of it",
+        ),
+        (
+            ["train", "modern-vae", "--out", "run", "--augment"],
+            "augment is True: it must be False where there is no adversary",
+        ),
         (["sample", "nowhere", "--out", "grid.png"], "nowhere is not a run"),
         (["sample", "--out", "grid.png"], "--pretrained NAME is needed, not neither"),
         (
@@ -386,6 +394,47 @@ def test_a_rehearsal_says_what_it_would_take_and_leaves_nothing(
     assert re.search(r"time: \d+\.\d minutes for 64 images seen", said)
     assert "latent_dim: 5" in said
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("modern-gan", ["generator", "discriminator"]),
+        ("modern-vae", ["encoder", "decoder"]),
+    ],
+)
+def test_a_rehearsal_counts_the_weights_of_modern_models(
+    kind: str,
+    parts: list[str],
+    tmp_path: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["train", kind, "--data", str(folder), "--out", str(tmp_path / "run")]
+    assert main([*command, *TINY, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    counted = re.findall(r"^ *(\w+): ([\d,]+) parameters$", said, re.MULTILINE)
+    assert [name for name, _ in counted] == parts
+    assert "penalty_every: 16" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_modern_model_of_narrow_pictures_is_trained_drawn_and_not_measured(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, flag in (("modern-gan", "--augment"), ("modern-vae", "--adversary=1e-4")):
+        out = tmp_path / kind
+        command = ["train", kind, "--data", str(folder), "--out", str(out), flag]
+        command += [*TINY, "--size", "64", "--width", "48", "--images", "16"]
+        assert main(command) == 0
+        again = ["train", kind, "--config", str(out / "config.json"), "--images", "24"]
+        assert main([*again, "--resume", "--out", str(out)]) == 0
+        assert Run.open(out).images_seen == 24
+        grid = tmp_path / f"{kind}.png"
+        assert main(["sample", str(out), "--count", "2", "--out", str(grid)]) == 0
+        assert main(["export", str(out), "--out", str(tmp_path / f"{kind}-s")]) == 0
+        line = complaint(["evaluate", str(out)], capsys)
+        assert "only square images can be judged and compared, not 48 x 64" in line
 
 
 def test_a_training_that_used_up_its_minutes_has_done_what_it_should(
