@@ -12,7 +12,9 @@ COUNTS = (3, 2)
 def wishes() -> Wishes:
     """Has seen the three values of the first attribute 7, 2 and 1 times in 10, the others alike."""
     wishes = Wishes(COUNTS, latent_dim=4)
-    wishes.follow(torch.tensor([7, 2, 1, 5, 5]) * 100_000)
+    shown = [[v, w] for v in range(3) for w in range(2)]
+    often = torch.tensor([7, 7, 2, 2, 1, 1])
+    wishes.follow(wishes.count(torch.tensor(shown).repeat_interleave(often, dim=0)))
     return wishes
 
 
@@ -81,16 +83,59 @@ def test_only_what_it_is_told_to_follow_is_counted(wishes: Wishes) -> None:
     wishes.train()(noise(8))
     assert torch.equal(wishes.seen, before)
     shown = torch.tensor([[2, 0], [0, 1], [2, 1]])
-    assert wishes.count(shown).tolist() == [1, 0, 2, 1, 2]
+    assert wishes.count(shown).tolist() == [
+        [1, 0, 0, 0, 1],
+        [0, 0, 0, 0, 0],
+        [0, 0, 2, 1, 1],
+        [0, 0, 1, 1, 0],
+        [1, 0, 1, 0, 2],
+    ]
     wishes.follow(wishes.count(shown))
-    assert (wishes.seen - before).tolist() == [1, 0, 2, 1, 2]
+    assert torch.equal(wishes.seen - before, wishes.count(shown))
     assert "seen" in wishes.state_dict()
 
 
 def test_a_value_that_was_never_seen_is_all_but_never_drawn() -> None:
     wishes = Wishes((2,), latent_dim=4)
-    wishes.follow(torch.tensor([0, 10**6]))
+    wishes.follow(torch.tensor([[0, 0], [0, 10**6]]))
     assert wishes.choose(noise(1000))[:, 0].min() == 1
+
+
+@pytest.fixture
+def ruled() -> Wishes:
+    """Three attributes: the last value of the first goes with the first of the second alone."""
+    wishes = Wishes((3, 4, 2), latent_dim=4)
+    shown = [[v, w, u] for v in range(3) for w in range(4) for u in range(2)]
+    shown = [row for row in shown if (row[0] == 2) == (row[1] == 0)]
+    wishes.follow(wishes.count(torch.tensor(shown)))
+    return wishes
+
+
+def test_what_was_never_seen_together_is_not_chosen_together(ruled: Wishes) -> None:
+    chosen = ruled.choose(noise(5_000))
+    assert torch.equal(chosen[:, 0] == 2, chosen[:, 1] == 0)
+    for column, count in zip(chosen.T, ruled.counts, strict=True):
+        assert len(column.unique()) == count
+    # The second attribute is as frequent as it may be beside what the first has become.
+    shares = torch.bincount(chosen[chosen[:, 0] < 2, 1], minlength=4) / 5_000
+    expected = (chosen[:, 0] < 2).float().mean().item() / 3
+    assert shares[1:].tolist() == pytest.approx([expected] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize(("asked", "means"), [([2, OPEN], [2, 0]), ([OPEN, 0], [2, 0])])
+def test_what_is_asked_for_comes_first(
+    ruled: Wishes, asked: list[int], means: list[int]
+) -> None:
+    chosen = ruled.choose(noise(200), torch.tensor([[*asked, OPEN]]).expand(200, -1))
+    assert (chosen[:, :2] == torch.tensor(means)).all()
+    assert len(chosen[:, 2].unique()) == 2
+
+
+def test_an_order_against_the_rules_is_obeyed_all_the_same(ruled: Wishes) -> None:
+    asked = torch.tensor([[2, 3, OPEN]]).expand(200, -1)
+    chosen = ruled.choose(noise(200), asked)
+    assert torch.equal(chosen[:, :2], asked[:, :2])
+    assert len(chosen[:, 2].unique()) == 2
 
 
 def test_without_attributes_there_is_nothing_to_add() -> None:

@@ -1,5 +1,7 @@
 """How attributes that are asked for enter a network, and what becomes of those left open."""
 
+from itertools import accumulate
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,10 +16,12 @@ LOUDNESS = 4.0
 class Wishes(nn.Module):
     r"""Turns attributes into numbers for a network, and decides what was left open.
 
-    In training every attribute is known. Later any part of them may be asked for. Each one that
-    was left open takes a value as often as the training images did, each by itself:
+    In training every attribute is known. Later any part of them may be asked for. Those that were
+    left open take their values one after the other: as often as the training images did, but none
+    that was never seen together with a value that is decided already.
 
-    .. math:: p(x \mid c_{asked}) = \sum_{c_{open}} \prod_a p(c_a) \, p(x \mid c)
+    .. math::
+        p(c_a \mid c_{decided}) \propto p(c_a) \prod_{d} [c_a \text{ was seen with } c_d]
 
     The latent decides which: its coordinate a, brought to [0, 1] by the normal distribution
     function, falls into the stretch of one of the values. So a latent is still one image.
@@ -37,8 +41,9 @@ class Wishes(nn.Module):
                 f"latent_dim is {latent_dim}: it must be at least {max(1, len(counts))}"
             )
         self.counts = counts
-        # How often each value was seen. From one, so that there is a choice at the start too.
-        self.register_buffer("seen", torch.ones(sum(counts), dtype=torch.int64))
+        # How often each two values were seen in one image; on the diagonal, how often each was.
+        pairs = torch.zeros(sum(counts), sum(counts), dtype=torch.int64)
+        self.register_buffer("seen", pairs)
 
     def forward(self, z: Tensor, attributes: Tensor | None = None) -> Tensor:
         """Attributes as numbers.
@@ -62,25 +67,42 @@ class Wishes(nn.Module):
         Returns:
             int64 (N, A), nothing left open.
         """
-        chances = torch.special.ndtr(z[:, : len(self.counts)].float())
-        values = torch.empty(chances.shape, dtype=torch.int64, device=z.device)
-        for column, seen in enumerate(self.seen.split(self.counts)):
-            edges = (seen.cumsum(0) / seen.sum())[:-1]
-            values[:, column] = torch.bucketize(chances[:, column].contiguous(), edges)
+        shape = len(z), len(self.counts)
         if attributes is None:
-            return values
-        return torch.where(attributes == OPEN, values, attributes)
+            attributes = torch.full(shape, OPEN, device=z.device)
+        chances = torch.special.ndtr(z[:, : len(self.counts)].double())
+        alone, met = self.seen.diagonal(), self.seen > 0
+        places = [
+            range(end - n, end)
+            for n, end in zip(self.counts, accumulate(self.counts), strict=True)
+        ]
+        # (N, sum of counts): what goes with all that is decided. First that is what was asked for.
+        fits = torch.ones(len(z), len(alone), dtype=torch.bool, device=z.device)
+        for column, place in zip(attributes.T, places, strict=True):
+            fits &= met[place.start + column.clamp(min=0)] | (column == OPEN)[:, None]
+        values = []
+        for a, place in enumerate(places):
+            # A trace of each value: the choice where nothing fits, as before the training.
+            weights = (alone * fits)[:, place.start : place.stop].double() + 1e-6
+            edges = weights.cumsum(1) / weights.sum(1, keepdim=True)
+            chosen = (edges[:, :-1] < chances[:, a, None]).sum(1)
+            values.append(
+                torch.where(attributes[:, a] == OPEN, chosen, attributes[:, a])
+            )
+            fits &= met[place.start + values[-1]]
+        return torch.stack(values, dim=1) if values else attributes
 
     def count(self, attributes: Tensor) -> Tensor:
-        """How often each value occurs in a batch.
+        """How often each two values occur together in a batch.
 
         Args:
             attributes: int64 (N, A), nothing left open.
 
         Returns:
-            int64, (sum of counts,), for :meth:`follow`.
+            int64, (sum of counts, sum of counts), for :meth:`follow`.
         """
-        return one_hot(attributes, self.counts).sum(0).long()
+        shown = one_hot(attributes, self.counts)
+        return (shown.T @ shown).long()
 
     def follow(self, seen: Tensor) -> None:
         """Remember what a batch of training images showed, for what will be left open.
