@@ -53,7 +53,7 @@ from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
 from chibi_lab.training.engine import is_first_rank
 from chibi_lab.training.run import read_config
 
-REHEARSED_IMAGES, REHEARSED_STEPS = 256, 5
+REHEARSED_IMAGES, REHEARSED_STEPS = 256, 16  # as long as from one penalty to the next
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
 

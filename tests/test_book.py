@@ -322,3 +322,27 @@ def test_the_tables_of_ranks_and_shards_are_those_that_were_measured() -> None:
             f"{row['images']:,} | {row['megabytes']} MB | {memory} MiB | {speed:,.0f}"
         )
         assert f"| {cells} |" in text
+
+
+def test_the_tables_of_the_modern_gan_are_those_that_were_measured() -> None:
+    text = text_of("06_modern_gan.ipynb")
+    for row in result_of("ablation_gan")["rows"]:
+        low, high = row["interval"].values()
+        distance = f"{row['frechet']:.1f} ({low:.1f} to {high:.1f})"
+        speed = f"{row['images_per_second']:.0f}"
+        assert (
+            f"| {row['name']} | {distance} | {row['hair_styles']} | {speed} |" in text
+        )
+    without, augmented = result_of("few_pictures")["rows"].values()
+    for pair in zip(without, augmented, strict=True):
+        cells = [f"{pair[0]['images_seen']:,}"]
+        for found in (row["figures"]["frechet"] for row in pair):
+            cells.append("{value:.1f} ({low:.1f} to {high:.1f})".format(**found))
+        assert f"| {' | '.join(cells)} |" in text
+    for name, title in (("gan", "article's GAN"), ("modern-gan", "modern GAN")):
+        rows = result_of("quality")["models"][name]
+        distances = ", ".join(
+            f"{row['figures']['frechet']['value']:.1f}" for row in rows
+        )
+        styles = ", ".join(str(row["attributes"]["hair"]["covered"]) for row in rows)
+        assert f"| {title} | {distances} | {styles} |" in text

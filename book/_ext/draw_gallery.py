@@ -1,6 +1,6 @@
 """Draw the picture on the first page and in the README: ``make gallery``.
 
-Eight real avatars, then the first eight samples of seed 0 of the book's GAN and VAE.
+Eight real avatars, then the first eight samples of seed 0 of the modern GAN and the modern VAE.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ GALLERY = Path(__file__).resolve().parents[1] / "images" / "gallery.png"
 
 
 def draw_gallery() -> Image.Image:
-    """Three rows of eight: real, GAN, VAE; 64 pixels, shown at 96.
+    """Three rows of eight: real, modern GAN, modern VAE; 64 pixels, shown at 96.
 
     Returns:
         The picture, RGB.
@@ -25,7 +25,7 @@ def draw_gallery() -> Image.Image:
     real = load_avatars(seeds=split_seeds("test", 8)).images
     samples = [
         to_uint8(sample(pretrained.open_run(name), 8, seed=0))
-        for name in ("gan", "vae")
+        for name in ("modern-gan", "modern-vae")
     ]
     strip = film_strip([np.asarray(real), *samples])
     return strip.resize(
