@@ -4,9 +4,8 @@
 
 Every variant sees the same images in the same order, and keeps the changes of those before it. They
 are trained one after the other on one thread; what is done is not done again. The figures go to
-`benchmarks/results/`, and a sheet of pictures beside the book's others: the first ten validation
-avatars, then for each variant what it redraws of them, its first ten samples of seed 0 from the
-prior, and the same from the density of its latents.
+`benchmarks/results/`. A sheet goes to the book's other pictures: a row for each variant, with what it
+redraws of the first validation avatars, and its first samples of seed 0 from the density.
 """
 
 import argparse
@@ -21,6 +20,7 @@ import numpy as np
 import report
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn, optim
 
 from chibi_lab import pretrained
@@ -222,6 +222,38 @@ def variants(
     yield "adversary", "an adversary", lambda: changed("adversary", adversary=4e-4)
 
 
+def draw_sheet(
+    real: np.ndarray, names: list[str], pictures: list[np.ndarray]
+) -> Image.Image:
+    """A row for each variant: its name, four redrawn avatars, six samples from the density.
+
+    Args:
+        real: The avatars that were redrawn, uint8 (N, 64, 64, 3).
+        names: Of the variants.
+        pictures: Of each variant, as :meth:`Measure.figures` gives them.
+
+    Returns:
+        The picture; the real avatars are its first row.
+    """
+    empty = np.full_like(real[:6], 255)
+    redrawn = film_strip([real[:4], *(each[0, :4] for each in pictures)])
+    samples = film_strip([empty, *(each[2, :6] for each in pictures)])
+    margin, head, gap = 190, 24, 14  # pixels: for names, for titles, between both parts
+    at = (margin, head), (margin + redrawn.width + gap, head)
+    size = at[1][0] + samples.width, head + samples.height
+    sheet = Image.new("RGB", size, "white")
+    write, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    titles = "redrawn", "samples"
+    for part, title, corner in zip((redrawn, samples), titles, at, strict=True):
+        sheet.paste(part, corner)
+        middle = corner[0] + part.width / 2
+        write.text((middle, head / 2), title, "black", font, anchor="mm")
+    for row, name in enumerate(["validation avatars", *names]):
+        middle = head + (row + 0.5) * (samples.height / (len(names) + 1))
+        write.text((margin - 8, middle), name, "black", font, anchor="rm")
+    return sheet
+
+
 def main() -> None:
     """Train, measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -237,10 +269,10 @@ def main() -> None:
     measure = Measure(validation, load_avatars(seeds=split_seeds("test", DRAWN)))
     other = load_avatars(seeds=split_seeds("test", 2 * DRAWN)[DRAWN:])
 
-    rows, sheet = [], [validation.images[:10]]
+    rows, pictures = [], []
     for name, change, build in variants(train, options.images, options.runs):
         done = options.runs / f"{name}.json"
-        pictures = done.with_suffix(".npy")
+        beside = done.with_suffix(".npy")
         if not done.exists():
             started = time.process_time()
             vae = build()
@@ -249,17 +281,18 @@ def main() -> None:
             if isinstance(vae, ArticleVAE):
                 vae.fit(to_float(train.images[:FITTED]))
             figures, drawn = measure.figures(vae)
-            np.save(pictures, drawn)
+            np.save(beside, drawn)
             row = {"name": name, "change": change, "seconds": round(seconds), **figures}
             done.write_text(json.dumps(row), encoding="utf-8")
             print(json.dumps(row), flush=True)
         rows.append(json.loads(done.read_text(encoding="utf-8")))
-        sheet += list(np.load(pictures))
+        pictures.append(np.load(beside))
     real = {
         "frechet": measure.frechet(to_float(other.images)),
         "sharpness": sharpness(validation).mean().item(),
     }
-    film_strip(sheet).quantize(256, kmeans=3).save(options.sheet, optimize=True)
+    sheet = draw_sheet(validation.images, [row["change"] for row in rows], pictures)
+    sheet.quantize(256, kmeans=3).save(options.sheet, optimize=True)
     result = {"images": options.images, "drawn": DRAWN, "real": real, "rows": rows}
     report.write("ablation_vae", options.out, result)
 
