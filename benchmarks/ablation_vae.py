@@ -4,7 +4,7 @@
 
 Every variant sees the same images in the same order, and keeps the changes of those before it. They
 are trained one after the other on one thread; what is done is not done again. The figures go to
-`benchmarks/results/`. A sheet goes to the book's other pictures: a row for each variant, with what it
+`benchmarks/results/`. A sheet goes to the other pictures of the book: a row a variant, with what it
 redraws of the first validation avatars, and its first samples of seed 0 from the density.
 """
 
