@@ -322,3 +322,14 @@ def test_the_tables_of_ranks_and_shards_are_those_that_were_measured() -> None:
             f"{row['images']:,} | {row['megabytes']} MB | {memory} MiB | {speed:,.0f}"
         )
         assert f"| {cells} |" in text
+
+
+def test_the_table_of_changes_is_the_one_that_was_measured() -> None:
+    text = text_of("08_modern_vae.ipynb")
+    for row in result_of("ablation_vae")["rows"]:
+        prior, density = (row["frechet"][name] for name in ("prior", "density"))
+        figures = (
+            f"{row['psnr']:.1f} | {row['sharpness']:.3f} | {row['kl']:.0f} | {prior:.1f} | "
+            f"{density:.1f} | {row['seconds'] or '–'}"
+        )
+        assert f"| {row['change']} | {figures} |" in text
