@@ -58,6 +58,7 @@ from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.loop import seeded
 
+LENGTH = 48_000  # images seen
 COUNT = 40_000  # training avatars
 DRAWN = 2_000
 FITTED = 10_000  # training avatars whose latents the article's density is fitted to
@@ -257,7 +258,8 @@ def draw_sheet(
 def main() -> None:
     """Train, measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=48_000, help="that each sees")
+    parser.add_argument("--images", type=int, default=LENGTH, help="that each sees")
+    parser.add_argument("--variants", nargs="+", help="train these only, and no sheet")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation_vae"))
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     parser.add_argument("--sheet", type=Path, default=SHEET)
@@ -271,6 +273,8 @@ def main() -> None:
 
     rows, pictures = [], []
     for name, change, build in variants(train, options.images, options.runs):
+        if options.variants and name not in options.variants:
+            continue
         done = options.runs / f"{name}.json"
         beside = done.with_suffix(".npy")
         if not done.exists():
@@ -291,10 +295,13 @@ def main() -> None:
         "frechet": measure.frechet(to_float(other.images)),
         "sharpness": sharpness(validation).mean().item(),
     }
-    sheet = draw_sheet(validation.images, [row["change"] for row in rows], pictures)
-    sheet.quantize(256, kmeans=3).save(options.sheet, optimize=True)
+    if not options.variants:
+        names = [row["change"] for row in rows]
+        sheet = draw_sheet(validation.images, names, pictures)
+        sheet.quantize(256, kmeans=3).save(options.sheet, optimize=True)
     result = {"images": options.images, "drawn": DRAWN, "real": real, "rows": rows}
-    report.write("ablation_vae", options.out, result)
+    length = "" if options.images == LENGTH else f"_{options.images}"
+    report.write(f"ablation_vae{length}", options.out, result)
 
 
 if __name__ == "__main__":
