@@ -13,9 +13,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def write(name: str, out: Path, figures: dict[str, Any]) -> None:
-    """Write figures to a file that is named after the benchmark and the machine."""
+    """Write figures to a file that is named after what was measured and the machine."""
+    program = Path(sys.argv[0]).name
     result = {
-        "command": " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{program}", *sys.argv[1:]]),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),

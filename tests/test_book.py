@@ -346,3 +346,15 @@ def test_the_tables_of_the_modern_gan_are_those_that_were_measured() -> None:
         )
         styles = ", ".join(str(row["attributes"]["hair"]["covered"]) for row in rows)
         assert f"| {title} | {distances} | {styles} |" in text
+
+
+@pytest.mark.parametrize("benchmark", ["ablation_vae", "ablation_vae_96000"])
+def test_the_tables_of_changes_are_those_that_were_measured(benchmark: str) -> None:
+    text = text_of("08_modern_vae.ipynb")
+    for row in result_of(benchmark)["rows"]:
+        prior, density = (row["frechet"][name] for name in ("prior", "density"))
+        figures = (
+            f"{row['psnr']:.1f} | {row['kl']:.0f} | {row['sharpness_of_samples']['density']:.3f} | "
+            f"{prior:.1f} | {density:.1f} | {row['seconds'] or '–'}"
+        )
+        assert f"| {row['change']} | {figures} |" in text
