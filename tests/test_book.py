@@ -348,6 +348,17 @@ def test_the_tables_of_the_modern_gan_are_those_that_were_measured() -> None:
         assert f"| {title} | {distances} | {styles} |" in text
 
 
+def test_the_ten_minutes_of_the_vaes_are_those_that_were_measured() -> None:
+    text = text_of("08_modern_vae.ipynb")
+    for name, title in (("vae", "article's VAE"), ("modern-vae", "modern VAE")):
+        figures = [row["figures"] for row in result_of("quality")["models"][name]]
+        cells = (
+            ", ".join(f"{figure[key]['value']:.1f}" for figure in figures)
+            for key in ("frechet", "psnr")
+        )
+        assert f"| {title} | {' | '.join(cells)} |" in text
+
+
 @pytest.mark.parametrize("benchmark", ["ablation_vae", "ablation_vae_96000"])
 def test_the_tables_of_changes_are_those_that_were_measured(benchmark: str) -> None:
     text = text_of("08_modern_vae.ipynb")
