@@ -211,7 +211,7 @@ class ModernConfig(TrainingConfig):
     penalty_every: int = 16
     """Steps from one penalty to the next, which then counts as often."""
     augment: bool = False
-    """Change what the discriminator sees at random: for some hundred pictures of one's own."""
+    """Change what the discriminator sees at random, for few pictures; compare without."""
     ema_images: int = 10_000
     """Half-life of the averaged weights, in images seen."""
 
