@@ -1,4 +1,4 @@
-"""Sliders that mean something: an attribute runs through its values in an order that one can see."""
+"""Sliders that mean something: an attribute runs through its values in a visible order."""
 
 from dataclasses import dataclass, replace
 
