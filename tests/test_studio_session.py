@@ -102,8 +102,8 @@ def test_a_painter_of_other_things_has_no_sliders(painter: Painter) -> None:
 def test_a_mixture_lies_between(painter: Painter) -> None:
     first, second = painter.compose({}, 0, 2)[0]
     half = mix(first, second, 0.5)
-    assert torch.equal(half.z, (first.z + second.z) / 2)
-    assert torch.equal(half.shares, (first.shares + second.shares) / 2)
+    torch.testing.assert_close(half.z, (first.z + second.z) / 2)
+    torch.testing.assert_close(half.shares, (first.shares + second.shares) / 2)
     assert torch.equal(mix(first, second, 0.0).z, first.z)
 
 
