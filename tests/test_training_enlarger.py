@@ -29,7 +29,7 @@ def test_untrained_it_is_bicubic() -> None:
 
 def test_it_learns_what_interpolation_lacks(labelled: ImageSet) -> None:
     small, large = pictures(labelled)
-    trained = train_enlarger([small], large, 40, channels=8, depth=1)
+    trained = train_enlarger([small], large, 150, channels=8, depth=1)
     untrained = Enlarger(8, 1).eval()
     x = torch.from_numpy(small[:8]).permute(0, 3, 1, 2) / 127.5 - 1
     y = torch.from_numpy(large.images[:8]).permute(0, 3, 1, 2) / 127.5 - 1
