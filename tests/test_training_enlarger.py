@@ -40,7 +40,7 @@ def test_it_learns_what_interpolation_lacks() -> None:
     trained = train_enlarger(
         [small], large, 60, channels=8, depth=1, learning_rate=5e-3
     )
-    untrained = Enlarger(8, 1).eval()
+    untrained = Enlarger(16, 2).eval()
     x = torch.from_numpy(small[:8]).permute(0, 3, 1, 2) / 127.5 - 1
     y = torch.from_numpy(large.images[:8]).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
@@ -55,8 +55,8 @@ def test_the_same_seed_gives_the_same_network() -> None:
         train_enlarger([small], large, 3, channels=4, depth=1, seed=seed)
         for seed in (0, 0, 1)
     )
-    assert torch.equal(first.first.weight, again.first.weight)
-    assert not torch.equal(first.first.weight, other.first.weight)
+    assert torch.equal(first.layers[0].weight, again.layers[0].weight)
+    assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
 
 
 def test_it_is_kept_and_read(tmp_path: Path) -> None:

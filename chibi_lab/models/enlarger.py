@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.models.strided import SLOPE
+from chibi_lab.models.strided import SLOPE, he_init
 
 FACTOR = 4
 
@@ -21,7 +21,7 @@ class Enlarger(nn.Module):
 
     Args:
         channels: Width of the layers.
-        depth: Number of residual blocks.
+        depth: Number of layers between the first and the last.
 
     Raises:
         ChibiError: If one of them is less than 1.
@@ -34,11 +34,16 @@ class Enlarger(nn.Module):
                 f"channels is {channels} and depth {depth}: both must be at least 1"
             )
         self.channels, self.depth = channels, depth
-        self.first = nn.Conv2d(3, channels, 5, padding=2)
-        self.blocks = nn.ModuleList(_Block(channels) for _ in range(depth))
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 5, padding=2)]
+        for _ in range(depth):
+            layers += [
+                nn.LeakyReLU(SLOPE),
+                nn.Conv2d(channels, channels, 3, padding=1),
+            ]
+        self.layers = nn.Sequential(*layers, nn.LeakyReLU(SLOPE))
         self.last = nn.Conv2d(channels, 3 * FACTOR**2, 3, padding=1)
+        self.apply(he_init)
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Enlarge images.
@@ -49,26 +54,8 @@ class Enlarger(nn.Module):
         Returns:
             (N, 3, 4 H, 4 W); in training a little outside of [-1, 1], else inside.
         """
-        features = self.first(images)
-        for block in self.blocks:
-            features = block(features)
         plain = F.interpolate(
             images, scale_factor=FACTOR, mode="bicubic", align_corners=False
         )
-        enlarged = plain + F.pixel_shuffle(self.last(features), FACTOR)
+        enlarged = plain + F.pixel_shuffle(self.last(self.layers(images)), FACTOR)
         return enlarged if self.training else enlarged.clamp(-1, 1)
-
-
-class _Block(nn.Module):
-    """Two convolutions, added to what comes in."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.LeakyReLU(SLOPE),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features + self.layers(features)
