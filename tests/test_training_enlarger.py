@@ -37,9 +37,7 @@ def test_untrained_it_is_bicubic() -> None:
 
 def test_it_learns_what_interpolation_lacks() -> None:
     small, large = pictures()
-    trained = train_enlarger(
-        [small], large, 60, channels=8, depth=1, learning_rate=5e-3
-    )
+    trained = train_enlarger([small], large, 250, channels=16, depth=2)
     untrained = Enlarger(16, 2).eval()
     x = torch.from_numpy(small[:8]).permute(0, 3, 1, 2) / 127.5 - 1
     y = torch.from_numpy(large.images[:8]).permute(0, 3, 1, 2) / 127.5 - 1
