@@ -38,9 +38,10 @@ class EnlargerTraining:
 def versions(seeds: range) -> dict[str, np.ndarray]:
     """The same avatars of 64 pixels, by the artist's rules and by the networks that ship."""
     real = load_avatars(seeds=seeds)
-    generator = load_drawer(pretrained.open_run("modern-gan"))
+    run = pretrained.open_run("modern-gan")
+    generator = load_drawer(run)
     asked = torch.from_numpy(real.attributes)
-    z = latents(len(real), generator.latent_dim, seed=1)
+    z = latents(len(real), run.config.latent_dim, seed=1)
     redrawn, _, _ = reconstruct(
         pretrained.open_run("modern-vae"), to_float(real.images)
     )
