@@ -78,6 +78,16 @@ def test_forward_gives_numbers_that_are_loud(wishes: Wishes) -> None:
     assert wishes(z).shape == (2, 5)
 
 
+def test_shares_lead_from_one_value_to_another(wishes: Wishes) -> None:
+    ends = one_hot(torch.tensor([[0, 0], [2, 0]]), COUNTS)
+    way = torch.stack([ends[0], ends.mean(0), ends[1]])
+    assert wishes(noise(3), way).tolist() == [
+        [4, 0, 0, 4, 0],
+        [2, 0, 2, 4, 0],
+        [0, 0, 4, 4, 0],
+    ]
+
+
 def test_only_what_it_is_told_to_follow_is_counted(wishes: Wishes) -> None:
     before = wishes.seen.clone()
     wishes.train()(noise(8))

@@ -50,11 +50,16 @@ class Wishes(nn.Module):
 
         Args:
             z: Latents, (N, latent_dim). They decide what is left open.
-            attributes: int64 (N, A); -1 leaves an attribute open, None leaves all open.
+            attributes: int64 (N, A); -1 leaves an attribute open, None leaves all open. Or shares,
+                float (N, sum of counts): how much of each value an image shall show, as on the way
+                from one value to another; those of an attribute sum to 1.
 
         Returns:
-            (N, sum of counts): 4 in the column of each value that the image shall show, else 0.
+            (N, sum of counts): 4 in the column of each value that the image shall show, else 0; of
+            shares 4 times each.
         """
+        if attributes is not None and attributes.is_floating_point():
+            return LOUDNESS * attributes
         return LOUDNESS * one_hot(self.choose(z, attributes), self.counts)
 
     def choose(self, z: Tensor, attributes: Tensor | None = None) -> Tensor:

@@ -63,7 +63,8 @@ class ModernGenerator(nn.Module):
         Args:
             z: Latents from a standard normal distribution, (N, latent_dim).
             attributes: What each image shall show, int64 (N, A); -1 leaves an attribute open,
-                None leaves all of them open. What is open is decided by the latent.
+                None leaves all of them open. What is open is decided by the latent. Or shares, as
+                :meth:`Wishes.forward` takes them.
 
         Returns:
             Images, (N, 3, H, W) in [-1, 1].

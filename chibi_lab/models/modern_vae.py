@@ -98,7 +98,8 @@ class ModernDecoder(nn.Module):
         Args:
             z: Latents, (N, latent_dim).
             attributes: What each image shows, int64 (N, A). What is open is decided by the latent,
-                which should then be standard normal.
+                which should then be standard normal. Or shares, as :meth:`Wishes.forward` takes
+                them.
 
         Returns:
             Images, (N, 3, H, W) in [-1, 1].

@@ -1,0 +1,120 @@
+"""Sliders that mean something: an attribute runs through its values in a visible order."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio.painter import Painter, Recipe
+
+VISIBLE = 0.25  # of the range of 2: a pixel that differs by more belongs to the part
+
+
+@dataclass(frozen=True)
+class Slider:
+    """An attribute and the values that it runs through.
+
+    Attributes:
+        label: What a person reads, such as "longer hair".
+        name: The attribute.
+        stops: At least two of its values, from the left end to the right.
+    """
+
+    label: str
+    name: str
+    stops: tuple[str, ...]
+
+
+def sliders(painter: Painter) -> list[Slider]:
+    """The sliders of a painter: those below whose attributes and values it knows.
+
+    Skin runs from light to dark and from cool to warm by its colour as drawn, hair from short to
+    long and the mouth from closed to wide by the area that they take. What can be taken off, such
+    as glasses, runs from none to the value that is seen most.
+
+    Args:
+        painter: Knows the attributes of the book's avatars, or some of them.
+
+    Returns:
+        The sliders, in the order in which a person sees them.
+    """
+    found = []
+    for label, name, order in (
+        ("darker skin", "skin_color", _lightness),
+        ("longer hair", "hair", _area),
+        ("wider mouth", "mouth", _area),
+    ):
+        if name in painter.schema.names:
+            column = painter.schema.index(name)
+            values = np.array(painter.schema.values[column])
+            ranked = values[np.argsort(order(painter, name), kind="stable")]
+            found.append(Slider(label, name, tuple(map(str, ranked))))
+    for label, name in (("glasses", "glasses"), ("earrings", "earrings")):
+        if name in painter.schema.names:
+            column = painter.schema.index(name)
+            _, *values = painter.schema.values[column]
+            found.append(Slider(label, name, ("none", values[1])))
+    return found
+
+
+def slide(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> Recipe:
+    """A recipe with a slider at some place, and all else as it was.
+
+    Between two stops the attribute is a mixture of both.
+
+    Args:
+        painter: Whose recipe it is.
+        recipe: Where to start.
+        slider: One of its sliders.
+        place: From 0, the left end, to 1, the right.
+
+    Returns:
+        The new recipe.
+
+    Raises:
+        ChibiError: If the place is not from 0 to 1.
+    """
+    if not 0 <= place <= 1:
+        raise ChibiError(f"place is {place}: it must be from 0 to 1")
+    stop, between = divmod(place * (len(slider.stops) - 1), 1)
+    left = painter.with_value(recipe, slider.name, slider.stops[int(stop)])
+    if not between:
+        return left
+    return painter.with_value(left, slider.name, slider.stops[int(stop) + 1], between)
+
+
+def mix(first: Recipe, second: Recipe, much: float) -> Recipe:
+    """A recipe on the way from one to another.
+
+    Args:
+        first: The recipe at 0.
+        second: The recipe at 1, of the same painter.
+        much: How far to go, from 0 to 1.
+
+    Returns:
+        The recipe in between: latent and shares mixed alike.
+    """
+    z = torch.lerp(first.z, second.z, much)
+    return replace(first, z=z, shares=torch.lerp(first.shares, second.shares, much))
+
+
+def _each(painter: Painter, name: str) -> Tensor:
+    """One avatar with each value of an attribute, (values, 3, H, W)."""
+    column = painter.schema.index(name)
+    (recipe,), _ = painter.compose({}, seed=0, count=1)
+    values = painter.schema.values[column]
+    return painter.draw([painter.with_value(recipe, name, value) for value in values])
+
+
+def _lightness(painter: Painter, name: str) -> np.ndarray:
+    """How dark each value makes the picture."""
+    return -_each(painter, name).mean((1, 2, 3)).numpy()
+
+
+def _area(painter: Painter, name: str) -> np.ndarray:
+    """How many pixels each value takes: those that differ from what most values leave there."""
+    drawn = _each(painter, name)
+    ground = drawn.median(0).values
+    return ((drawn - ground).abs().amax(1) > VISIBLE).sum((1, 2)).numpy()

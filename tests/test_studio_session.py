@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+
+from chibi_lab.data import ImageSet
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio.painter import Painter
+from chibi_lab.studio.session import Session, repair
+from chibi_lab.studio.sliders import Slider, mix, slide, sliders
+from chibi_lab.training import ModernGANConfig, train_modern_gan
+
+TINY = {"size": 32, "images": 64, "batch": 16, "channels": 2, "latent_dim": 5}
+
+
+class Reader:
+    """In the judge's place: reads red and no disc off any picture."""
+
+    def read(self, images: torch.Tensor) -> np.ndarray:
+        return np.tile([0, 0], (len(images), 1))
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory, labelled: ImageSet) -> Painter:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    run = train_modern_gan(
+        ModernGANConfig(**TINY), out, images=labelled, progress=False
+    )
+    return Painter(run)
+
+
+@pytest.fixture
+def session(painter: Painter) -> Session:
+    return Session({"one": painter, "two": painter}, Reader())
+
+
+def test_a_sheet_says_what_was_missed(session: Session) -> None:
+    sheets = session.sheet({"around": "red", "disc": "white"}, seed=1, count=3)
+    assert list(sheets) == ["one", "two"]
+    for candidate in sheets["two"]:
+        assert candidate.missed == ("disc",)
+        assert candidate.image.shape == (3, 32, 32)
+    assert sheets["one"][2].steps == ("around=red", "disc=white", "seed 1, candidate 3")
+
+
+def test_the_same_wish_and_seed_give_the_same_sheet(session: Session) -> None:
+    first, again = (session.sheet({"disc": "white"}, 4, 5)["one"] for _ in range(2))
+    other = session.sheet({"disc": "white"}, 5, 5)["one"]
+    assert all(torch.equal(a.image, b.image) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0].image, other[0].image)
+
+
+def test_steps_are_taken_back_and_done_again(session: Session) -> None:
+    painter = session.painters["one"]
+    chosen = session.sheet({"around": "red"}, 0, 1)["one"][0]
+    session.put(chosen)
+    blue = session.shape(painter.with_value(chosen.recipe, "around", "blue"), "blue")
+    assert session.current is blue
+    assert blue.steps == (*chosen.steps, "blue")
+    assert torch.equal(blue.image, painter.draw([blue.recipe])[0])
+    assert session.undo() is chosen
+    assert session.redo() is blue
+    session.undo()
+    green = session.shape(painter.with_value(chosen.recipe, "around", "green"), "green")
+    with pytest.raises(ChibiError, match="there is nothing to redo"):
+        session.redo()
+    assert session.current is green
+    assert session.undo() is chosen
+    with pytest.raises(ChibiError, match="there is nothing to undo"):
+        session.undo()
+
+
+def test_what_cannot_be_done_is_said(session: Session, painter: Painter) -> None:
+    with pytest.raises(ChibiError, match="nothing is on the table yet"):
+        session.shape(painter.compose({}, 0, 1)[0][0], "nothing")
+    with pytest.raises(ChibiError, match="count is 65: it must be 1 to 64"):
+        session.sheet({}, 0, 65)
+    with pytest.raises(ChibiError, match="at least one painter"):
+        Session({}, Reader())
+
+
+def test_a_slider_runs_through_its_stops(painter: Painter) -> None:
+    slider = Slider("colour", "around", ("red", "green", "blue"))
+    (recipe,), _ = painter.compose({"around": "blue", "disc": "none"}, 0, 1)
+    shares = [
+        slide(painter, recipe, slider, place).shares.tolist()
+        for place in (0, 0.25, 0.5, 1)
+    ]
+    assert shares == [
+        [1, 0, 0, 1, 0],
+        [0.5, 0.5, 0, 1, 0],
+        [0, 1, 0, 1, 0],
+        [0, 0, 1, 1, 0],
+    ]
+    with pytest.raises(ChibiError, match=r"place is 1\.1: it must be from 0 to 1"):
+        slide(painter, recipe, slider, 1.1)
+
+
+def test_a_painter_of_other_things_has_no_sliders(painter: Painter) -> None:
+    assert sliders(painter) == []
+
+
+def test_a_mixture_lies_between(painter: Painter) -> None:
+    first, second = painter.compose({}, 0, 2)[0]
+    half = mix(first, second, 0.5)
+    torch.testing.assert_close(half.z, (first.z + second.z) / 2)
+    torch.testing.assert_close(half.shares, (first.shares + second.shares) / 2)
+    assert torch.equal(mix(first, second, 0.0).z, first.z)
+
+
+def test_a_repair_leaves_the_rest_to_the_bit(painter: Painter) -> None:
+    image = painter.draw(painter.compose({}, 0, 1)[0])[0]
+    hole = torch.zeros(32, 32, dtype=torch.bool)
+    hole[10:20, 12:22] = True
+    spoiled = image.masked_fill(hole, 1.0)
+    proposals = repair(painter, Reader(), spoiled, hole, count=3, steps=5)
+    assert proposals.shape == (3, 3, 32, 32)
+    assert torch.equal(proposals[:, :, ~hole], image[:, ~hole].expand(3, -1, -1))
+    assert not (proposals[:, :, hole] == 1.0).all()
+    again = repair(painter, Reader(), spoiled, hole, count=3, steps=5)
+    assert torch.equal(proposals, again)
+    # What was painted over does not matter.
+    other = repair(painter, Reader(), image.masked_fill(hole, -1.0), hole, 3, 5)
+    assert torch.equal(proposals, other)
+
+
+@pytest.mark.parametrize(
+    ("hole", "count", "message"),
+    [
+        (torch.zeros(32, 32), 1, "the hole is empty"),
+        (torch.ones(32, 32), 1, "the hole takes all of the picture"),
+        (torch.eye(32), 0, "count is 0: it must be at least 1"),
+    ],
+)
+def test_a_repair_that_cannot_be_is_refused(
+    painter: Painter, hole: torch.Tensor, count: int, message: str
+) -> None:
+    with pytest.raises(ChibiError, match=message):
+        repair(painter, Reader(), torch.zeros(3, 32, 32), hole.bool(), count)
