@@ -249,3 +249,24 @@ def test_a_webp_that_does_not_say_its_size_takes_no_origin(origin: Origin) -> No
     data = join([Piece("", b"RIFF\x0c\0\0\0WEBP"), webp_chunk("VP8 ", b"")])
     with pytest.raises(ChibiError, match="does not say how large it is"):
         embed(data, origin)
+
+
+def test_a_gif_of_the_first_version_becomes_one_that_has_comments(
+    files: dict[str, bytes], origin: Origin
+) -> None:
+    data = embed(b"GIF87a" + files["GIF"][6:], origin)
+    assert data.startswith(b"GIF89a")
+    assert extract(data) == origin
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_webp_keeps_saying_whether_it_is_transparent(
+    origin: Origin, mode: str
+) -> None:
+    opened = io.BytesIO()
+    Image.new(mode, (300, 200)).save(opened, "WEBP", lossless=True)
+    assert split(opened.getvalue())[1][1].kind == "VP8L"
+    header = split(embed(opened.getvalue(), origin))[1][1]
+    # RFC 9649, 2.7: flags (transparent 0x10, XMP 0x04), 3 reserved bytes, the sides less one.
+    assert header.body[0] == (0x14 if mode == "RGBA" else 0x04)
+    assert header.body[4:] == b"\x2b\x01\0\xc7\0\0"
