@@ -251,6 +251,22 @@ def test_a_webp_that_does_not_say_its_size_takes_no_origin(origin: Origin) -> No
         embed(data, origin)
 
 
+@pytest.mark.parametrize("name", ["GIF", "animated GIF"])
+def test_nothing_comes_between_a_gifs_picture_and_what_belongs_to_it(
+    files: dict[str, bytes], origin: Origin, name: str
+) -> None:
+    before, after = (
+        split(each)[1] for each in (files[name], embed(files[name], origin))
+    )
+    for pieces in (before, after):
+        place = next(i for i, piece in enumerate(pieces) if piece.kind == "image")
+        assert pieces[place - 1].raw.startswith(b"!\xf9")  # GIF89a, 23: how it is shown
+    if (
+        name == "animated GIF"
+    ):  # the loop's count stays first, where browsers look for it
+        assert before[1] == after[1] and after[1].kind == "NETSCAPE"
+
+
 def test_a_gif_of_the_first_version_becomes_one_that_has_comments(
     files: dict[str, bytes], origin: Origin
 ) -> None:
