@@ -114,7 +114,7 @@ def read_signature(data: bytes, folder: Path | None = None) -> Signature | None:
     Args:
         data: A picture file, JPEG too.
         folder: Where this user's key is kept, which is recognised; by default
-            :func:`~chibi_lab.studio.keys.config_folder`. None is made.
+            ``config_folder``. None is made.
 
     Returns:
         What the manifest says; None if there is none.

@@ -164,8 +164,8 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
 
     Args:
         path: The file.
-        folder: Where this user's signing key is kept, to recognise it; by default the one of
-            :func:`~chibi_lab.studio.keys.config_folder`.
+        folder: Where this user's signing key is kept, to recognise it; by default
+            ``config_folder``.
 
     Returns:
         What was found. Damaged metadata in a whole picture are a finding, not an error.

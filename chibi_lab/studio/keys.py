@@ -45,7 +45,7 @@ class SigningKey:
         It is never replaced. Its certificate was issued by a key that was thrown away at once.
 
         Args:
-            folder: Where it is kept; by default the user's own, :func:`config_folder`.
+            folder: Where it is kept; by default the user's own, ``config_folder``.
 
         Returns:
             The key.
@@ -138,7 +138,7 @@ def own_chain(folder: Path | None = None) -> str | None:
     """The certificates of this user's key in PEM; None if there is no key that can be read.
 
     Args:
-        folder: Where it is kept; by default :func:`config_folder`. None is made.
+        folder: Where it is kept; by default ``config_folder``. None is made.
     """
     # Here, since no picture waits for it that is not signed.
     from cryptography import x509
