@@ -315,6 +315,24 @@ class Export:
         print(f"{size / 1e6:.1f} MB written to {self.out}")
 
 
+@dataclass(frozen=True)
+class Verify:
+    """Say what a picture file tells of where it comes from, and what that is worth."""
+
+    file: Positional[Path]
+    """A PNG, WebP, GIF or JPEG file."""
+    json: bool = False
+    """Print JSON instead of sentences."""
+
+    def run(self) -> None:
+        """Do it."""
+        # Here, since no other command should wait for it.
+        from chibi_lab.studio.findings import examine
+
+        found = examine(self.file)
+        print(json.dumps(found.to_json(), indent=2) if self.json else found.report())
+
+
 Command = (
     Annotated[Render, subcommand("render")]
     | Annotated[Train, subcommand("train")]
@@ -322,6 +340,7 @@ Command = (
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Verify, subcommand("verify")]
 )
 
 

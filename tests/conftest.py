@@ -1,7 +1,11 @@
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from chibi_lab.data import AttributeSchema, ImageSet
+from chibi_lab.studio import Origin
 
 COLOURS = {"red": (220, 60, 60), "green": (60, 200, 80), "blue": (60, 80, 220)}
 
@@ -27,3 +31,46 @@ def narrow(labelled: ImageSet) -> ImageSet:
     """The same at 64 x 48 pixels."""
     large = labelled.images.repeat(2, axis=1).repeat(2, axis=2)
     return ImageSet(large, labelled.attributes, labelled.schema).crop(48)
+
+
+@pytest.fixture(scope="session")
+def files() -> dict[str, bytes]:
+    """Small picture files in each format that an avatar is saved in, still and animated."""
+    random = np.random.default_rng(0)
+    frames = [
+        Image.fromarray(random.integers(0, 256, (9, 7, 4), dtype=np.uint8))
+        for _ in range(3)
+    ]
+
+    def file(kind: str, count: int, **options: object) -> bytes:
+        if count > 1:
+            options |= {"save_all": True, "append_images": frames[1:], "loop": 0}
+        opened = io.BytesIO()
+        frames[0].save(opened, kind, **options)
+        return opened.getvalue()
+
+    return {
+        "PNG": file("PNG", 1),
+        "APNG": file("PNG", 3, duration=100),
+        "WebP": file("WEBP", 1),
+        "lossless WebP": file("WEBP", 1, lossless=True),
+        "animated WebP": file("WEBP", 3, duration=100),
+        "GIF": file("GIF", 1),
+        "animated GIF": file("GIF", 3, duration=100),
+    }
+
+
+@pytest.fixture(scope="session")
+def origin() -> Origin:
+    """An origin in which every field says something."""
+    return Origin(
+        model="modern-gan",
+        kind="modern-gan",
+        weights="0123456789abcdef" * 4,
+        latent=(0.5, -1.25, 3.0),
+        seed=7,
+        candidate=3,
+        attributes={"hair_color": "pink"},
+        steps=("hair_color=pink", "repair"),
+        credit="Avatars by “Ä” <a@b> & others",
+    )

@@ -1,6 +1,5 @@
 """Choosing an avatar: candidates are drawn, one is chosen, and it is saved."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
+from chibi_lab.studio.origin import credit_of
 from chibi_lab.studio.pictures import save_avatar
 from chibi_lab.training import Run, draw, latents, load_drawer
 
@@ -112,7 +112,7 @@ class AvatarChoice:
             "Seed": str(self.seed),
             "Candidate": str(self.index + 1),
         }
-        credit = _credit(run)
+        credit = credit_of(run)
         if credit:
             notes["Source"] = f"Learned from: {credit}"
         return notes
@@ -133,13 +133,3 @@ class AvatarChoice:
         """
         notes = self.metadata()
         return save_avatar(self.images[self.index], path, size, notes, overwrite)
-
-
-def _credit(run: Run) -> str:
-    """Whose pictures the run learned from; "" if its folder does not say."""
-    try:
-        return str(
-            json.loads((run.path / "data.json").read_text("utf-8")).get("credit", "")
-        )
-    except (OSError, ValueError, AttributeError):
-        return ""

@@ -1,0 +1,253 @@
+"""What a picture file says of where it comes from, and how far that can be believed."""
+
+import stat
+import textwrap
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chibi_lab import __version__, pretrained
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio.containers import MAX_BYTES, split
+from chibi_lab.studio.credentials import Signature, read_signature, shown
+from chibi_lab.studio.keys import MADE_HERE
+from chibi_lab.studio.origin import STATEMENT, Origin
+from chibi_lab.studio.provenance import extract, source_type
+
+WIDTH, COLUMN = 100, 13  # of a report: its width, and that of the names in it
+Line = str | tuple[str, str]  # of a report: a sentence, or a name and its value
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a picture file. What is None was not found, or could not be read.
+
+    Attributes:
+        file: Its path, as it was given.
+        format: "PNG", "WebP", "GIF" or "JPEG".
+        origin: What made the picture, as the file says.
+        origin_problem: Why an origin that is there cannot be used.
+        ships_as: The name of the weights in :mod:`chibi_lab.pretrained` whose checksum the origin
+            gives.
+        source_type: The IPTC digital source type in the file's XMP.
+        source_type_problem: Why XMP that is there cannot be read.
+        signature: What its C2PA manifest says.
+        signature_problem: Why a manifest that is there cannot be read.
+    """
+
+    file: str
+    format: str
+    origin: Origin | None = None
+    origin_problem: str | None = None
+    ships_as: str | None = None
+    source_type: str | None = None
+    source_type_problem: str | None = None
+    # A watermark's finding belongs here, and its lines in `report` before the signature's.
+    signature: Signature | None = None
+    signature_problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The findings as plain JSON; the keys are those of the attributes."""
+        data = {**vars(self)}
+        data["origin"] = self.origin and self.origin.to_json()
+        data["signature"] = self.signature and asdict(self.signature)
+        return data
+
+    def report(self) -> str:
+        """The findings in sentences, what was not found, and what both mean."""
+        lines = [
+            f"{shown(self.file)}: {self.format}",
+            "",
+            *self._origin_lines(),
+            *self._source_type_lines(),
+            *self._signature_lines(),
+            "",
+            "What this means:",
+            *self._meaning(),
+        ]
+        return "\n".join(map(_laid_out, lines))
+
+    def _origin_lines(self) -> list[Line]:
+        if self.origin_problem:
+            return [f"Origin: one is there and cannot be used: {self.origin_problem}."]
+        origin = self.origin
+        if origin is None:
+            return ["Origin: not found."]
+        if self.ships_as is None:
+            known = f"not those of a model that ships with chibi-lab {__version__}"
+        else:
+            known = f"those of {self.ships_as} that ship with chibi-lab {__version__}"
+        asked = ", ".join(
+            f"{name}={value}" for name, value in origin.attributes.items()
+        )
+        rows = {
+            "model": f"{origin.model} ({origin.kind})",
+            "weights": f"{origin.weights[:12]}…, {known}",
+            "seed": "none" if origin.seed is None else str(origin.seed),
+            "candidate": origin.candidate,
+            "latent": f"{len(origin.latent)} numbers",
+            "asked for": asked,
+            "steps": ", ".join(origin.steps),
+            "learned from": origin.credit,
+        }
+        return [
+            f"Origin: {STATEMENT}, written by {origin.software}.",
+            *((name, str(value)) for name, value in rows.items() if value),
+        ]
+
+    def _source_type_lines(self) -> list[str]:
+        if self.source_type_problem:
+            return [f"Digital source type: not readable: {self.source_type_problem}."]
+        if self.source_type is None:
+            return ["Digital source type: not found."]
+        means = {"trainedAlgorithmicMedia": ", made by a trained model"}
+        word = self.source_type
+        return [f"Digital source type: {word}{means.get(word, '')} (IPTC)."]
+
+    def _signature_lines(self) -> list[Line]:
+        if self.signature_problem:
+            return [f"C2PA manifest: {self.signature_problem}."]
+        signature = self.signature
+        if signature is None:
+            return ["C2PA manifest: not found."]
+        by = "; ".join(filter(None, (signature.issuer, signature.holder))) or "nobody"
+        state = "valid" if signature.valid else "NOT valid"
+        lines: list[Line] = [f"C2PA manifest: found, its signature is {state}."]
+        if signature.changed:
+            lines.append("  The file was CHANGED after that: pixels, metadata or both.")
+        elif signature.valid:
+            lines.append("  Pixels and metadata are as they were when it was signed.")
+        lines += [("signed as", by), ("written by", signature.software)]
+        if signature.source_type:
+            lines.append(("source type", signature.source_type))
+        if signature.problems:
+            lines.append(("problems", ", ".join(signature.problems)))
+        if signature.own:
+            lines.append("  It was signed with the key that you keep on this computer.")
+        elif signature.issuer == MADE_HERE:
+            lines.append(
+                "  The key calls itself one made on first use: nobody vouches for it."
+            )
+        else:
+            lines.append("  Whether anybody vouches for that name is not checked here.")
+        return lines
+
+    def _meaning(self) -> list[Line]:
+        lines: list[Line] = []
+        signature = self.signature
+        if signature and signature.valid and signature.changed:
+            lines.append(
+                "  Someone who holds the key signed another state of this file. What is written "
+                "in this one may have been written by anyone since."
+            )
+        elif signature and signature.valid:
+            lines.append(
+                "  The signature shows that nothing was changed since the holder of the key "
+                "signed. It does not show who that is, nor that what is written is true."
+            )
+        elif signature:
+            lines.append("  A manifest whose signature is not valid proves nothing.")
+        if not (self.origin or self.source_type or signature):
+            lines.append(
+                "  Nothing here says where the picture comes from. A model may have made it all "
+                "the same."
+            )
+        lines.append(
+            "  Anyone can remove such metadata, and anyone can write them: their absence proves "
+            "nothing, and without a signature by someone you know neither does their presence."
+        )
+        return lines
+
+
+def examine(path: Path | str, folder: Path | None = None) -> Findings:
+    """Look through a picture file for what says where it comes from. Nothing is fetched.
+
+    Args:
+        path: The file.
+        folder: Where this user's signing key is kept, to recognise it; by default
+            ``config_folder``.
+
+    Returns:
+        What was found. Damaged metadata in a whole picture are a finding, not an error.
+
+    Raises:
+        ChibiError: If the file cannot be read, is too large, or is no whole picture.
+    """
+    data = _read(Path(path))
+    name = shown(str(path))
+    try:
+        kind, _ = split(data)
+    except ChibiError as error:
+        raise ChibiError(f"{name}: {error}") from error
+    origin, origin_problem = _tried(extract, data)
+    source, source_problem = _tried(source_type, data)
+    signature, signature_problem = _tried(read_signature, data, folder)
+    return Findings(
+        file=str(path),
+        format=kind,
+        origin=origin,
+        origin_problem=origin_problem,
+        ships_as=None if origin is None else shipped_as(origin.weights),
+        source_type=source,
+        source_type_problem=source_problem,
+        signature=signature,
+        signature_problem=signature_problem,
+    )
+
+
+def shipped_as(weights: str) -> str | None:
+    """The name of the weights in :mod:`chibi_lab.pretrained` that have a checksum.
+
+    Args:
+        weights: A SHA-256 in hexadecimal.
+
+    Returns:
+        Their name; None if none that ship have it.
+
+    Raises:
+        ChibiError: If the list of checksums cannot be read.
+    """
+    file = pretrained.FOLDER / "SHA256SUMS"
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ChibiError(f"cannot read {file}: {error.strerror}") from error
+    sums = dict(line.split("  ", 1) for line in lines)
+    return sums[weights].partition("/")[0] if weights in sums else None
+
+
+def _tried(look: Any, *given: Any) -> tuple[Any, str | None]:
+    """What was found, and why it cannot be used."""
+    try:
+        return look(*given), None
+    except ChibiError as error:
+        return None, shown(str(error))
+
+
+def _read(path: Path) -> bytes:
+    name = shown(str(path))
+    try:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            raise ChibiError(f"{name} is a folder: name a picture file in it")
+        # A pipe or a device could keep one waiting for ever.
+        if not stat.S_ISREG(about.st_mode):
+            raise ChibiError(f"{name} is no file that lies on a disk")
+        if about.st_size > MAX_BYTES:
+            raise ChibiError(
+                f"{name} has {about.st_size:,} bytes: {MAX_BYTES:,} are the most"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ChibiError(f"cannot read {name}: {error.strerror}") from error
+
+
+def _laid_out(line: Line) -> str:
+    """A sentence, or a name with its value, in no more than `WIDTH` columns."""
+    if isinstance(line, tuple):
+        line, hang = f"  {line[0]:<{COLUMN}}{line[1]}", 2 + COLUMN
+    else:
+        hang = len(line) - len(line.lstrip())
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent=" " * hang, break_on_hyphens=False
+    )
