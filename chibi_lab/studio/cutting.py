@@ -16,6 +16,7 @@ NARROWEST, WIDEST = 10.0, 24.0  # how far from its colour the ground may stray
 STRAYS = 3.0  # times the spread of the ground's noise
 HOLE = 3  # side of the smallest hole that is seen
 REACH = 64  # an edge is 2 pixels wide, and one more for each so many of the picture's side
+DOUBT = 10.0
 NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
 
 
@@ -168,6 +169,8 @@ def _unmix(
     height, breadth = outside.shape
     for level in range(width, 0, -1):
         rows, columns = np.nonzero(depth == level)
+        # Behind the first pixel, colours that look like a mixture are mostly the drawing's own.
+        doubt = DOUBT if level > 1 else 0.0
         best = np.full(len(rows), np.inf, np.float32)
         for down, right in NEIGHBOURS:
             y = np.clip(rows + down, 0, height - 1)
@@ -175,7 +178,7 @@ def _unmix(
             deeper = depth[y, x] > level
             candidate = inner[y, x]
             share, colour, error = _mixture(
-                pixels[rows, columns], ground, darkest, candidate
+                pixels[rows, columns], ground, darkest, candidate, doubt
             )
             better = deeper & (error < best)
             best[better] = error[better]
@@ -186,7 +189,7 @@ def _unmix(
         # it, and otherwise whole.
         tip = np.isinf(best)
         at = rows[tip], columns[tip]
-        share, colour, error = _mixture(pixels[at], ground, darkest, darkest[None])
+        share, colour, error = _mixture(pixels[at], ground, darkest, darkest[None], 0.0)
         line = error < NARROWEST
         alpha[at] = np.where(line, share, 1)
         colours[at] = np.where(line[:, None], colour, pixels[at])
@@ -216,7 +219,11 @@ def _darkest(colours: np.ndarray) -> np.ndarray:
 
 
 def _mixture(
-    seen: np.ndarray, ground: np.ndarray, line: np.ndarray, inner: np.ndarray
+    seen: np.ndarray,
+    ground: np.ndarray,
+    line: np.ndarray,
+    inner: np.ndarray,
+    doubt: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How background, outline and inside are mixed in some pixels.
 
@@ -225,6 +232,7 @@ def _mixture(
         ground: The background, (3,).
         line: The outline, (3,).
         inner: The inside, (n, 3) or (1, 3).
+        doubt: How much nearer a mixture with background has to come than one without.
 
     Returns:
         How much of a pixel is not background, (n,); its colour without the background, (n, 3);
@@ -244,13 +252,20 @@ def _mixture(
     shape = np.broadcast_shapes(both[0].shape, whole.shape)
     best = np.full(shape, np.inf, np.float32)
     k, c = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for dark_share, light_share in (both, only_dark, only_light, (whole, 1 - whole)):
+    mixtures = (
+        (*both, doubt),
+        (*only_dark, doubt),
+        (*only_light, doubt),
+        (whole, 1 - whole, 0.0),
+    )
+    for dark_share, light_share, penalty in mixtures:
         error = np.linalg.norm(
             target - dark_share[:, None] * dark - light_share[:, None] * light, axis=1
         )
         allowed = (
             (dark_share >= 0) & (light_share >= 0) & (dark_share + light_share <= 1.001)
         )
+        error += penalty
         better = allowed & (error < best)
         best = np.where(better, error, best)
         k, c = np.where(better, dark_share, k), np.where(better, light_share, c)
