@@ -1,7 +1,5 @@
 """An avatar without its background: cut along the flat colour that it stands on."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,22 +8,13 @@ from chibi_lab.data import to_uint8
 from chibi_lab.errors import ChibiError
 
 # All colours here are levels, 0 to 255, and distances are Euclidean in RGB.
-ALIKE = 32.0  # pixels of the border this near to one another may be one ground
-FLAT = 0.35  # share of the border that the ground takes at least
-NARROWEST, WIDEST = 10.0, 24.0  # how far from its colour the ground may stray
-STRAYS = 3.0  # times the spread of the ground's noise
-HOLE = 3  # side of the smallest hole that is seen
-REACH = 64  # an edge is 2 pixels wide, and one more for each so many of the picture's side
-DOUBT = 10.0
+NEAR = 30.0  # what a network's noise may be away from the background's colour
+VERY_NEAR = 10.0  # what the pixels of a hole may be; porcelain skin is 15 from a cream ground
+FLAT = 0.35  # share of the border that the background takes at least
+HOLE = 3  # side of the smallest hole that is seen, at 64 pixels
+LINE = 10.0  # how well outline on background has to explain a thin line
+NATIVE = 64  # pixels a side; in larger pictures holes and edges are wider
 NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
-
-
-@dataclass(frozen=True)
-class _Ground:
-    """The background of one picture: its colour, and how far a pixel of it may be from that."""
-
-    colour: np.ndarray
-    tolerance: float
 
 
 def cut_out(images: Tensor) -> Tensor:
@@ -75,46 +64,40 @@ def _cut(pixels: np.ndarray, number: int) -> np.ndarray:
     outside = _outside(pixels, ground)
     if outside.all():
         raise ChibiError(f"picture {number + 1} is background all over: nothing stays")
-    alpha, colours = _unmix(pixels, outside, ground.colour)
+    alpha, colours = _unmix(pixels, outside, ground)
     colours = np.where(alpha[..., None] > 0, colours / 127.5 - 1, -1)
     cut = np.concatenate([colours, alpha[..., None]], axis=2)
     return cut.transpose(2, 0, 1).astype(np.float32)
 
 
-def _find_ground(pixels: np.ndarray, number: int) -> _Ground:
-    """The colour that most of the border has."""
-    border = np.concatenate(
-        [pixels[:2], pixels[-2:]], axis=1, dtype=np.float32
-    ).reshape(-1, 3)
-    sides = np.concatenate([pixels[2:-2, :2], pixels[2:-2, -2:]], axis=1)
-    border = np.concatenate([border, sides.reshape(-1, 3)])
+def _find_ground(pixels: np.ndarray, number: int) -> np.ndarray:
+    """The colour that most of the border has, (3,)."""
+    rows = np.concatenate([pixels[:2], pixels[-2:]]).reshape(-1, 3)
+    columns = np.concatenate([pixels[2:-2, :2], pixels[2:-2, -2:]], axis=1)
+    border = np.concatenate([rows, columns.reshape(-1, 3)])
     # Some hundred pixels, evenly taken, tell as much as all of them.
     some = border[:: max(1, len(border) // 512)]
-    alike = np.linalg.norm(some[:, None] - some, axis=2) < ALIKE
+    alike = np.linalg.norm(some[:, None] - some, axis=2) < NEAR
     colour = np.median(some[alike[alike.sum(1).argmax()]], axis=0)
-    away = np.linalg.norm(border - colour, axis=1)
-    near = away[away < WIDEST]
-    if len(near) < FLAT * len(border):
+    share = np.mean(np.linalg.norm(border - colour, axis=1) < NEAR)
+    if share < FLAT:
         raise ChibiError(
-            f"picture {number + 1} has no flat background to cut along: "
-            f"{len(near) / len(border):.0%} of its border are of one colour, "
-            f"{FLAT:.0%} are needed"
+            f"picture {number + 1} has no flat background to cut along: {share:.0%} of its "
+            f"border are of one colour, at least {FLAT:.0%} are needed"
         )
-    spread = float(np.sqrt(np.mean(near**2)))
-    return _Ground(colour, float(np.clip(STRAYS * spread, NARROWEST, WIDEST)))
+    return colour
 
 
-def _outside(pixels: np.ndarray, ground: _Ground) -> np.ndarray:
+def _outside(pixels: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """What is background, bool (H, W)."""
-    away = np.linalg.norm(pixels - ground.colour, axis=2)
-    near = away < ground.tolerance
-    start = np.zeros_like(near)
-    start[[0, -1]], start[:, [0, -1]] = near[[0, -1]], near[:, [0, -1]]
-    # A larger picture shows the same holes larger.
-    side = max(HOLE, HOLE * min(near.shape) // REACH)
-    outside = _flood(near, start | _blocks(near, side))
+    away = np.linalg.norm(pixels - ground, axis=2)
+    near = away < NEAR
+    border = np.ones_like(near)
+    border[1:-1, 1:-1] = False
+    side = HOLE * max(1, min(near.shape) // NATIVE)
+    outside = _flood(near, border | _blocks(away < VERY_NEAR, side))
     # Noise leaves specks in the background. A part of the drawing is clearly of another colour.
-    return ~_flood(~outside, away > 2 * ground.tolerance)
+    return ~_flood(~outside, away > 2 * NEAR)
 
 
 def _blocks(mask: np.ndarray, side: int) -> np.ndarray:
@@ -161,7 +144,7 @@ def _unmix(
     pixels: np.ndarray, outside: np.ndarray, ground: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Alpha (H, W) in [0, 1], and levels (H, W, 3) without the background."""
-    width = 2 + min(outside.shape) // REACH // 2
+    width = max(1, min(outside.shape) // NATIVE // 2)
     depth = _depth(outside, width + 1)
     alpha = (~outside).astype(np.float32)
     colours, inner = pixels.copy(), pixels.copy()
@@ -169,8 +152,6 @@ def _unmix(
     height, breadth = outside.shape
     for level in range(width, 0, -1):
         rows, columns = np.nonzero(depth == level)
-        # Behind the first pixel, colours that look like a mixture are mostly the drawing's own.
-        doubt = DOUBT if level > 1 else 0.0
         best = np.full(len(rows), np.inf, np.float32)
         for down, right in NEIGHBOURS:
             y = np.clip(rows + down, 0, height - 1)
@@ -178,7 +159,7 @@ def _unmix(
             deeper = depth[y, x] > level
             candidate = inner[y, x]
             share, colour, error = _mixture(
-                pixels[rows, columns], ground, darkest, candidate, doubt
+                pixels[rows, columns], ground, darkest, candidate
             )
             better = deeper & (error < best)
             best[better] = error[better]
@@ -186,12 +167,14 @@ def _unmix(
             alpha[at], colours[at] = share[better], colour[better]
             inner[at] = candidate[better]
         # A tip, or a line too thin to have an inside: outline on the background, if that explains
-        # it, and otherwise whole.
+        # it. Otherwise it counts the more, the farther it is from the background's colour, since
+        # noise beside an edge looks like a tip too.
         tip = np.isinf(best)
         at = rows[tip], columns[tip]
-        share, colour, error = _mixture(pixels[at], ground, darkest, darkest[None], 0.0)
-        line = error < NARROWEST
-        alpha[at] = np.where(line, share, 1)
+        share, colour, error = _mixture(pixels[at], ground, darkest, darkest[None])
+        line = error < LINE
+        away = np.linalg.norm(pixels[at] - ground, axis=1)
+        alpha[at] = np.where(line, share, np.clip(away / NEAR - 1, 0, 1))
         colours[at] = np.where(line[:, None], colour, pixels[at])
     return alpha, colours
 
@@ -219,11 +202,7 @@ def _darkest(colours: np.ndarray) -> np.ndarray:
 
 
 def _mixture(
-    seen: np.ndarray,
-    ground: np.ndarray,
-    line: np.ndarray,
-    inner: np.ndarray,
-    doubt: float,
+    seen: np.ndarray, ground: np.ndarray, line: np.ndarray, inner: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How background, outline and inside are mixed in some pixels.
 
@@ -232,7 +211,6 @@ def _mixture(
         ground: The background, (3,).
         line: The outline, (3,).
         inner: The inside, (n, 3) or (1, 3).
-        doubt: How much nearer a mixture with background has to come than one without.
 
     Returns:
         How much of a pixel is not background, (n,); its colour without the background, (n, 3);
@@ -252,20 +230,13 @@ def _mixture(
     shape = np.broadcast_shapes(both[0].shape, whole.shape)
     best = np.full(shape, np.inf, np.float32)
     k, c = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    mixtures = (
-        (*both, doubt),
-        (*only_dark, doubt),
-        (*only_light, doubt),
-        (whole, 1 - whole, 0.0),
-    )
-    for dark_share, light_share, penalty in mixtures:
+    for dark_share, light_share in (both, only_dark, only_light, (whole, 1 - whole)):
         error = np.linalg.norm(
             target - dark_share[:, None] * dark - light_share[:, None] * light, axis=1
         )
         allowed = (
             (dark_share >= 0) & (light_share >= 0) & (dark_share + light_share <= 1.001)
         )
-        error += penalty
         better = allowed & (error < best)
         best = np.where(better, error, best)
         k, c = np.where(better, dark_share, k), np.where(better, light_share, c)
