@@ -60,7 +60,9 @@ def test_a_text_that_was_cut_off_is_no_origin(origin: Origin, cut: int) -> None:
         Origin.from_text(origin.to_text()[:cut])
 
 
-@pytest.mark.parametrize("key", ["statement", "model", "latent", "seed", "credit"])
+@pytest.mark.parametrize(
+    "key", ["statement", "model", "latent", "shares", "seed", "credit"]
+)
 def test_a_text_without_one_of_its_keys_names_it(origin: Origin, key: str) -> None:
     data = origin.to_json()
     del data[key]

@@ -9,7 +9,9 @@ from chibi_lab.errors import ChibiError
 
 # All colours here are levels, 0 to 255, and distances are Euclidean in RGB.
 NEAR = 30.0  # what a network's noise may be away from the background's colour
-VERY_NEAR = 10.0  # what the pixels of a hole may be; porcelain skin is 15 from a cream ground
+VERY_NEAR = (
+    10.0  # what the pixels of a hole may be; porcelain skin is 15 from a cream ground
+)
 FLAT = 0.35  # share of the border that the background takes at least
 HOLE = 3  # side of the smallest hole that is seen, at 64 pixels
 LINE = 10.0  # how well outline on background has to explain a thin line

@@ -27,7 +27,7 @@ MAX_LISTED = 100  # attributes, and steps
 MAX_TEXT, MAX_CREDIT = 200, 2000
 KEYS = (
     "format", "statement", "software", "model", "kind", "weights", "seed",
-    "candidate", "latent", "attributes", "steps", "credit",
+    "candidate", "latent", "shares", "attributes", "steps", "credit",
 )  # fmt: skip
 
 
@@ -44,6 +44,8 @@ class Origin:
         weights: SHA-256 of the file of its weights, 64 hexadecimal digits.
         latent: The latent z that was drawn, 1 to 4096 numbers, each exactly a float32. Of an
             animation the one of its first picture.
+        shares: How much of each value of each attribute was drawn, exactly float32 too; empty
+            where the model takes no wishes.
         seed: Seed of the latent, at least 0; None if it did not come from a seed.
         candidate: Which latent of the seed it was, from 1; None if it did not come from a seed.
         attributes: What was asked for, value by name; what is missing was left open.
@@ -61,6 +63,7 @@ class Origin:
     latent: tuple[float, ...]
     seed: int | None = None
     candidate: int | None = None
+    shares: tuple[float, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     credit: str = ""
@@ -73,7 +76,8 @@ class Origin:
         _check_pattern(
             "weights", self.weights, "[0-9a-f]{64}", "a SHA-256 in hexadecimal"
         )
-        _check_latent(self.latent)
+        _check_numbers("latent", self.latent, 1)
+        _check_numbers("shares", self.shares, 0)
         _check_number("seed", self.seed, 0)
         _check_number("candidate", self.candidate, 1)
         if not isinstance(self.attributes, Mapping):
@@ -98,6 +102,7 @@ class Origin:
         z: Tensor,
         seed: int | None = None,
         candidate: int | None = None,
+        shares: Tensor | None = None,
         attributes: Mapping[str, str] | None = None,
         steps: Sequence[str] = (),
     ) -> "Origin":
@@ -109,6 +114,7 @@ class Origin:
             z: The latent that was drawn, (latent_dim,) or (1, latent_dim).
             seed: Its seed, if it has one.
             candidate: Which latent of the seed it is, from 1.
+            shares: How much of each value of each attribute was drawn, (sum of counts,).
             attributes: What was asked for, value by name.
             steps: What was done since.
 
@@ -118,17 +124,12 @@ class Origin:
         Raises:
             ChibiError: If the run has no checkpoint, or a field is not as it should be.
         """
-        try:
-            weights = hashlib.sha256(run.latest().read_bytes()).hexdigest()
-        except OSError as error:
-            raise ChibiError(
-                f"cannot read {error.filename}: {error.strerror}"
-            ) from error
         return cls(
             model=model,
             kind=run.config.kind,
-            weights=weights,
-            latent=tuple(z.detach().float().cpu().reshape(-1).tolist()),
+            weights=checksum_of(run),
+            latent=_listed(z),
+            shares=() if shares is None else _listed(shares),
             seed=seed,
             candidate=candidate,
             attributes=dict(attributes or {}),
@@ -142,8 +143,7 @@ class Origin:
         return torch.tensor([self.latent], dtype=torch.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """The origin as plain JSON; the latent as float32, little-endian, in base64."""
-        packed = struct.pack(f"<{len(self.latent)}f", *self.latent)
+        """The origin as plain JSON; its numbers as float32, little-endian, in base64."""
         return {
             "format": FORMAT,
             "statement": STATEMENT,
@@ -153,7 +153,8 @@ class Origin:
             "weights": self.weights,
             "seed": self.seed,
             "candidate": self.candidate,
-            "latent": base64.b64encode(packed).decode(),
+            "latent": _packed(self.latent),
+            "shares": _packed(self.shares),
             "attributes": dict(self.attributes),
             "steps": list(self.steps),
             "credit": self.credit,
@@ -195,14 +196,26 @@ class Origin:
                 "the origin is JSON of a depth or a number that none has"
             ) from error
         _check_keys(data)
-        for name in ("latent", "attributes", "steps"):
-            kind = {"latent": str, "attributes": dict, "steps": list}[name]
+        kinds = {"latent": str, "shares": str, "attributes": dict, "steps": list}
+        for name, kind in kinds.items():
             if not isinstance(data[name], kind):
                 raise ChibiError(f"the origin's {name} must be a JSON {kind.__name__}")
         fields = {k: v for k, v in data.items() if k not in ("format", "statement")}
-        fields["latent"] = _unpacked(data["latent"])
+        fields |= {name: _unpacked(name, data[name]) for name in ("latent", "shares")}
         fields["steps"] = tuple(data["steps"])
         return cls(**fields)
+
+
+def checksum_of(run: Run) -> str:
+    """SHA-256 of the file of a run's weights, in hexadecimal.
+
+    Raises:
+        ChibiError: If the run has no checkpoint, or it cannot be read.
+    """
+    try:
+        return hashlib.sha256(run.latest().read_bytes()).hexdigest()
+    except OSError as error:
+        raise ChibiError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def credit_of(run: Run) -> str:
@@ -246,33 +259,41 @@ def _no_constant(name: str) -> None:
     raise ChibiError(f"the origin holds {name}, which is no number")
 
 
-def _unpacked(text: str) -> tuple[float, ...]:
+def _listed(numbers: Tensor) -> tuple[float, ...]:
+    return tuple(numbers.detach().float().cpu().reshape(-1).tolist())
+
+
+def _packed(numbers: tuple[float, ...]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def _unpacked(name: str, text: str) -> tuple[float, ...]:
     try:
         packed = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ChibiError("the origin's latent is not in base64") from error
+        raise ChibiError(f"the origin's {name} is not in base64") from error
     if len(packed) % 4:
         raise ChibiError(
-            f"the origin's latent has {len(packed)} bytes: it must have 4 for each number"
+            f"the origin's {name} has {len(packed)} bytes: it must have 4 for each number"
         )
     return struct.unpack(f"<{len(packed) // 4}f", packed)
 
 
-def _check_latent(latent: Any) -> None:
-    if not isinstance(latent, tuple) or not all(type(x) is float for x in latent):
-        raise ChibiError("the origin's latent must be a tuple of numbers")
-    if not 1 <= len(latent) <= MAX_LATENT:
+def _check_numbers(name: str, numbers: Any, least: int) -> None:
+    if not isinstance(numbers, tuple) or not all(type(x) is float for x in numbers):
+        raise ChibiError(f"the origin's {name} must be a tuple of numbers")
+    if not least <= len(numbers) <= MAX_LATENT:
         raise ChibiError(
-            f"the origin's latent has {len(latent)} numbers: it must have 1 to {MAX_LATENT}"
+            f"the origin's {name} has {len(numbers)} numbers: it must have {least} to {MAX_LATENT}"
         )
-    if not all(map(math.isfinite, latent)):
-        raise ChibiError("the origin's latent holds what is no finite number")
+    if not all(map(math.isfinite, numbers)):
+        raise ChibiError(f"the origin's {name} holds what is no finite number")
     try:
-        exact = all(struct.unpack("<f", struct.pack("<f", x))[0] == x for x in latent)
+        exact = all(struct.unpack("<f", struct.pack("<f", x))[0] == x for x in numbers)
     except OverflowError:
         exact = False
     if not exact:
-        raise ChibiError("the origin's latent holds numbers that are no float32")
+        raise ChibiError(f"the origin's {name} holds numbers that are no float32")
 
 
 def _check_number(name: str, value: Any, least: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import Judge
 from chibi_lab.models import OPEN, ModernVAE
 from chibi_lab.models.conditions import one_hot
+from chibi_lab.studio.origin import checksum_of
 from chibi_lab.training import Run, draw, latents, load_drawer
 
+FARTHEST = 100  # of a number of a latent from 0; those of a seed stay within 6
 # Of the search for a recipe.
 LEARNING_RATE = 0.05
 PRIOR_WEIGHT = 1e-3  # of the mean square of the latent, beside that of the pixels
@@ -81,6 +84,11 @@ class Painter:
         self._decoder = self._network if self._vae is None else self._vae.decoder
         self._counts = tuple(map(len, schema.values))
 
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of the file of the weights, in hexadecimal."""
+        return checksum_of(self.run)
+
     def compose(
         self, wish: Mapping[str, str], seed: int, count: int
     ) -> tuple[list[Recipe], np.ndarray]:
@@ -142,6 +150,36 @@ class Painter:
         goal[wanted] = 1
         parts[column] = torch.lerp(parts[column], goal, much)
         return replace(recipe, shares=torch.cat(parts))
+
+    def recipe(self, latent: Sequence[float], shares: Sequence[float]) -> Recipe:
+        """A recipe from numbers that a file holds.
+
+        Args:
+            latent: latent_dim numbers.
+            shares: As many as there are values of all attributes, from 0 to 1, those of an
+                attribute summing to 1.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            ChibiError: If there are too few or too many, or the shares are none.
+        """
+        z, parts = torch.tensor(latent), torch.tensor(shares)
+        size, count = self.run.config.latent_dim, sum(self._counts)
+        if (len(z), len(parts)) != (size, count):
+            raise ChibiError(
+                f"the recipe has a latent of {len(z)} numbers and {len(parts)} shares: "
+                f"the model takes {size} and {count}"
+            )
+        if z.abs().max() > FARTHEST:
+            raise ChibiError(
+                f"the recipe's latent holds {z.abs().max():g}: {FARTHEST} is the most"
+            )
+        sums = torch.stack([part.sum() for part in parts.split(self._counts)])
+        if parts.min() < 0 or not torch.allclose(sums, torch.ones(()), atol=1e-3):
+            raise ChibiError("the recipe's shares of an attribute must sum to 1")
+        return Recipe(z, parts)
 
     def values(self, recipe: Recipe) -> np.ndarray:
         """The value that each attribute of a recipe is mostly made of, int64 (A,)."""

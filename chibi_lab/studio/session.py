@@ -1,7 +1,7 @@
 """What a person does in the studio, with no widget in it: wish, start, shape, repair, go back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import Judge
-from chibi_lab.studio.painter import Painter, Recipe, missed
+from chibi_lab.studio.origin import Origin
+from chibi_lab.studio.painter import Approach, Painter, Recipe, missed
 
 MAX_CANDIDATES = 64
-WITHIN = (
-    0.9  # share of what an attribute changes that lies in the hole, for it to be free
-)
+WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
+REPAIR_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,20 @@ class Candidate:
         recipe: What it was drawn from.
         image: (3, H, W) in [-1, 1].
         missed: Names of the attributes that were asked for and are read otherwise.
-        steps: What was done, such as "hair_color=pink", "seed 1, candidate 3".
+        wish: The value of each attribute that was asked for.
+        seed: Seed of the sheet; None if it came from a picture.
+        number: Place on the sheet, from 1; None if it came from a picture.
+        steps: What was done since, such as "hair_color=pink" or "repair".
     """
 
     painter: str
     recipe: Recipe
     image: Tensor
-    missed: tuple[str, ...]
-    steps: tuple[str, ...]
+    missed: tuple[str, ...] = ()
+    wish: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    number: int | None = None
+    steps: tuple[str, ...] = ()
 
 
 class Session:
@@ -75,7 +81,6 @@ class Session:
         """
         if not 1 <= count <= MAX_CANDIDATES:
             raise ChibiError(f"count is {count}: it must be 1 to {MAX_CANDIDATES}")
-        words = tuple(f"{name}={value}" for name, value in wish.items())
         sheets = {}
         for painter_name, painter in self.painters.items():
             recipes, _ = painter.compose(wish, seed, count)
@@ -87,9 +92,11 @@ class Session:
                     recipe,
                     image,
                     tuple(painter.schema.names[a] for a in columns),
-                    (*words, f"seed {seed}, candidate {place}"),
+                    dict(wish),
+                    seed,
+                    number,
                 )
-                for place, (recipe, image, columns) in enumerate(
+                for number, (recipe, image, columns) in enumerate(
                     zip(recipes, images, wrong, strict=True), start=1
                 )
             ]
@@ -131,6 +138,94 @@ class Session:
         self.put(changed)
         return changed
 
+    def repair(self, hole: Tensor, count: int, seed: int = 0) -> list[Candidate]:
+        """Proposals for a part of the picture on the table; none is put there.
+
+        Args:
+            hole: (H, W), True where the picture is to be filled.
+            count: Proposals.
+            seed: Seed of what differs between them.
+
+        Returns:
+            The proposals; outside the hole they are the picture, to the bit.
+
+        Raises:
+            ChibiError: As :func:`repair`, or if nothing is on the table.
+        """
+        now = self.current
+        painter = self.painters[now.painter]
+        found = repair(painter, now.image, now.recipe, hole, count, seed)
+        return [
+            replace(now, recipe=recipe, image=image, steps=(*now.steps, "repair"))
+            for recipe, image in zip(*found, strict=True)
+        ]
+
+    def approach(self, name: str, image: Tensor, steps: int) -> Iterator[Approach]:
+        """Search for the recipe that draws a person's own picture best.
+
+        Args:
+            name: The painter who is to draw it.
+            image: (3, H, W) in [-1, 1], of the size that it draws.
+            steps: Steps at most.
+
+        Returns:
+            What :meth:`Painter.approach` yields.
+
+        Raises:
+            ChibiError: As :meth:`Painter.approach`.
+        """
+        painter = self.painters[name]
+        return painter.approach(image, painter.recognise(image, self._judge), steps)
+
+    def origin(self, candidate: Candidate) -> Origin:
+        """What made a candidate, for the file that it is kept in.
+
+        Raises:
+            ChibiError: If the weights of its painter cannot be read.
+        """
+        return Origin.of_run(
+            self.painters[candidate.painter].run,
+            candidate.painter,
+            candidate.recipe.z,
+            candidate.seed,
+            candidate.number,
+            candidate.recipe.shares,
+            candidate.wish,
+            candidate.steps,
+        )
+
+    def reopen(self, origin: Origin) -> Candidate:
+        """What a file says that it was drawn from, drawn again.
+
+        A repaired picture is drawn whole from its recipe, so that its rest may differ a little.
+
+        Args:
+            origin: Anyone may have written it.
+
+        Returns:
+            The candidate; it is not put on the table.
+
+        Raises:
+            ChibiError: If no painter has its weights, or its numbers fit no recipe of theirs.
+        """
+        names = [n for n, p in self.painters.items() if p.weights == origin.weights]
+        if not names:
+            raise ChibiError(
+                f"the picture was drawn by {origin.model!r} with weights that are not here: open "
+                "it as a picture, and the nearest that the models here can draw is searched for"
+            )
+        painter = self.painters[names[0]]
+        recipe = painter.recipe(origin.latent, origin.shares)
+        return Candidate(
+            names[0],
+            recipe,
+            painter.draw([recipe])[0],
+            wish=origin.attributes,
+            seed=origin.seed,
+            number=origin.candidate,
+            steps=origin.steps,
+        )
+
     def undo(self) -> Candidate:
         """Take back the last step.
 
@@ -156,13 +251,12 @@ class Session:
 
 def repair(
     painter: Painter,
-    judge: Judge,
     image: Tensor,
+    start: Recipe,
     hole: Tensor,
     count: int,
-    steps: int = 60,
     seed: int = 0,
-) -> Tensor:
+) -> tuple[list[Recipe], Tensor]:
     """Fill a hole in a picture in several ways.
 
     The recipe of the rest is searched for with the known pixels alone. Attributes that show in the
@@ -172,27 +266,30 @@ def repair(
 
     Args:
         painter: Fills it.
-        judge: Reads the attributes for the first guess.
         image: (3, H, W) in [-1, 1].
+        start: The recipe that the picture was drawn from, or a guess at it.
         hole: (H, W), True where the picture is to be filled.
         count: Proposals, at least 1.
-        steps: Steps of the search.
         seed: Seed of the free attributes.
 
     Returns:
-        Proposals, (count, 3, H, W); outside the hole they are the picture, to the bit.
+        Recipes, and proposals (count, 3, H, W); outside the hole they are the picture, to the bit.
 
     Raises:
-        ChibiError: If the hole is empty or takes all of the picture, count is less than 1, or
-            :meth:`Painter.approach` refuses its arguments.
+        ChibiError: If the hole has another size than the picture, is empty or takes all of it, or
+            count is less than 1.
     """
+    if hole.shape != image.shape[1:]:
+        raise ChibiError(
+            f"the hole has {tuple(hole.shape)} pixels, the picture {tuple(image.shape[1:])}"
+        )
     if not hole.any():
         raise ChibiError("the hole is empty: paint over the part that is to be filled")
     if hole.all():
         raise ChibiError("the hole takes all of the picture: leave a part to go by")
     if count < 1:
         raise ChibiError(f"count is {count}: it must be at least 1")
-    *_, found = painter.approach(image, painter.recognise(image, judge), steps, ~hole)
+    *_, found = painter.approach(image, start, REPAIR_STEPS, ~hole)
     recipes = [found.recipe]
     free = _free(painter, found.recipe, hole)
     random = np.random.default_rng(seed)
@@ -204,7 +301,7 @@ def repair(
                 recipe, name, values[random.integers(len(values))]
             )
         recipes.append(recipe)
-    return torch.where(hole, painter.draw(recipes), image)
+    return recipes, torch.where(hole, painter.draw(recipes), image)
 
 
 def _free(painter: Painter, recipe: Recipe, hole: Tensor) -> list[str]:
