@@ -186,6 +186,33 @@ class Painter:
         parts = recipe.shares.split(self._counts)
         return np.array([int(part.argmax()) for part in parts])
 
+    def was_seen(self, recipe: Recipe) -> bool:
+        """Whether each two values of a recipe were seen together in training."""
+        starts = np.cumsum((0, *self._counts[:-1]))
+        rows = torch.from_numpy(starts + self.values(recipe))
+        return bool((self._decoder.wishes.seen[rows][:, rows] > 0).all())
+
+    def companions(self, name: str) -> np.ndarray:
+        """With how many values of another attribute each value was seen in training.
+
+        Args:
+            name: The attribute.
+
+        Returns:
+            int64 (values,), the least number over the other attributes.
+
+        Raises:
+            ChibiError: If there is no such attribute.
+        """
+        column = self.schema.index(name)
+        rows = self._decoder.wishes.seen.split(self._counts)[column] > 0
+        others = [
+            part.sum(1)
+            for place, part in enumerate(rows.split(self._counts, dim=1))
+            if place != column
+        ]
+        return torch.stack(others).min(0).values.numpy()
+
     def recognise(self, image: Tensor, judge: Judge) -> Recipe:
         """A first guess at the recipe of a picture.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.painter import Painter, Recipe
 
+RULED = 1  # a value that is seen with one value of another attribute, no more
 VISIBLE = 0.25  # of the range of 2: a pixel that differs by more belongs to the part
 
 
@@ -31,8 +32,9 @@ def sliders(painter: Painter) -> list[Slider]:
     """The sliders of a painter: those below whose attributes and values it knows.
 
     Skin runs from light to dark and from cool to warm by its colour as drawn, hair from short to
-    long and the mouth from closed to wide by the area that they take. What can be taken off, such
-    as glasses, runs from none to the value that is seen most.
+    long and the mouth from closed to wide by the area that they take. A value that dictates
+    another attribute is left out, as the shorn head that has no colour of hair. Glasses run from
+    none to those that hide least, earrings from none to those that show most.
 
     Args:
         painter: Knows the attributes of the book's avatars, or some of them.
@@ -49,13 +51,15 @@ def sliders(painter: Painter) -> list[Slider]:
         if name in painter.schema.names:
             column = painter.schema.index(name)
             values = np.array(painter.schema.values[column])
-            ranked = values[np.argsort(order(painter, name), kind="stable")]
-            found.append(Slider(label, name, tuple(map(str, ranked))))
-    for label, name in (("glasses", "glasses"), ("earrings", "earrings")):
+            ranked = np.argsort(order(painter, name), kind="stable")
+            free = ranked[painter.companions(name)[ranked] > RULED]
+            found.append(Slider(label, name, tuple(map(str, values[free]))))
+    for name, choose in (("glasses", np.argmin), ("earrings", np.argmax)):
         if name in painter.schema.names:
-            column = painter.schema.index(name)
-            _, *values = painter.schema.values[column]
-            found.append(Slider(label, name, ("none", values[1])))
+            _, *values = painter.schema.values[painter.schema.index(name)]
+            found.append(
+                Slider(name, name, ("none", values[choose(_size(painter, name))]))
+            )
     return found
 
 
@@ -83,6 +87,24 @@ def slide(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> Rec
     if not between:
         return left
     return painter.with_value(left, slider.name, slider.stops[int(stop) + 1], between)
+
+
+def fits(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> bool:
+    """Whether the model ever saw what a slider asks for together with the rest of a recipe.
+
+    If not, as with earrings under hair that covers the ears, the slider moves nothing or too much.
+
+    Args:
+        painter: Whose recipe it is.
+        recipe: Where to start.
+        slider: One of its sliders.
+        place: From 0, the left end, to 1, the right.
+
+    Returns:
+        Whether the nearest stop was seen with each of the other values.
+    """
+    value = slider.stops[round(place * (len(slider.stops) - 1))]
+    return painter.was_seen(painter.with_value(recipe, slider.name, value))
 
 
 def mix(first: Recipe, second: Recipe, much: float) -> Recipe:
@@ -118,3 +140,10 @@ def _area(painter: Painter, name: str) -> np.ndarray:
     drawn = _each(painter, name)
     ground = drawn.median(0).values
     return ((drawn - ground).abs().amax(1) > VISIBLE).sum((1, 2)).numpy()
+
+
+def _size(painter: Painter, name: str) -> np.ndarray:
+    """How many pixels each value but the first, none, takes."""
+    bare, *others = _each(painter, name)
+    changed = (torch.stack(others) - bare).abs().amax(1) > VISIBLE
+    return changed.sum((1, 2)).numpy()
