@@ -13,7 +13,7 @@ from chibi_lab.training import Run
 
 FOLDER = Path(__file__).parent
 RUNS = tuple(sorted(config.parent.name for config in FOLDER.glob("*/config.json")))
-NAMES = (*RUNS, "judge")
+NAMES = (*RUNS, "enlarger", "judge")
 
 
 def path(name: str) -> Path:

@@ -99,7 +99,12 @@ def _outside(pixels: np.ndarray, ground: np.ndarray) -> np.ndarray:
     side = HOLE * max(1, min(near.shape) // NATIVE)
     outside = _flood(near, border | _blocks(away < VERY_NEAR, side))
     # Noise leaves specks in the background. A part of the drawing is clearly of another colour.
-    return ~_flood(~outside, away > 2 * NEAR)
+    outside = ~_flood(~outside, away > 2 * NEAR)
+    # Enlarging leaves light spots beside dark lines, which no drawing has outside of its outline.
+    lighter = pixels.sum(2) > ground.sum()
+    for _ in range(2 * (max(1, min(near.shape) // NATIVE) - 1)):
+        outside |= lighter & (_depth(outside, 2) == 1)
+    return outside
 
 
 def _blocks(mask: np.ndarray, side: int) -> np.ndarray:

@@ -1,0 +1,73 @@
+"""Pictures as the bytes of a file: one as it is, several as an animation that repeats."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from chibi_lab.errors import ChibiError
+
+FORMATS = {".png": "PNG", ".webp": "WebP", ".gif": "GIF"}
+CLEAR = 255  # of a GIF's palette: the entry that is transparent
+HALF = 128  # alpha from which on a GIF's pixel is there
+
+
+def encode(frames: np.ndarray, format_: str, frame_ms: int) -> bytes:
+    """Encode pictures; the same ones give the same bytes.
+
+    PNG and WebP lose nothing; several frames in a PNG are an APNG. A GIF has 255 colours, the same
+    ones for all frames, and a pixel of it is there or is not.
+
+    Args:
+        frames: uint8 (F, H, W, 3), or (F, H, W, 4) with alpha, which colours are not multiplied by.
+        format_: "PNG", "WebP" or "GIF".
+        frame_ms: How long each frame is seen, in milliseconds; a GIF rounds it to tens.
+
+    Returns:
+        The file.
+
+    Raises:
+        ChibiError: If there is no frame, or no such format.
+    """
+    if len(frames) == 0:
+        raise ChibiError("there is no picture to encode")
+    if format_ not in FORMATS.values():
+        raise ChibiError(f"no format {format_!r}: choose {', '.join(FORMATS.values())}")
+    if format_ == "GIF":
+        pictures = _with_palette(frames)
+        options = {"disposal": 2, "optimize": False}
+        if frames.shape[3] == 4:
+            options["transparency"] = CLEAR
+    else:
+        pictures = [Image.fromarray(frame) for frame in frames]
+        options = {"lossless": True, "method": 2} if format_ == "WebP" else {}
+    if len(frames) > 1:
+        options |= {
+            "save_all": True,
+            "append_images": pictures[1:],
+            "duration": frame_ms,
+            "loop": 0,
+        }
+    file = io.BytesIO()
+    pictures[0].save(file, format=format_, **options)
+    return file.getvalue()
+
+
+def _with_palette(frames: np.ndarray) -> list[Image.Image]:
+    """The frames in the 255 colours that suit all of them; where nothing is, in the last one."""
+    # A few frames are enough to choose by; in line they are one picture.
+    some = np.concatenate(frames[:: max(1, len(frames) // 6), ..., :3])
+    palette = Image.fromarray(some).quantize(CLEAR, dither=Image.Dither.NONE)
+    pictures = []
+    for frame in frames:
+        colours = np.ascontiguousarray(frame[..., :3])
+        picture = Image.fromarray(colours).quantize(
+            palette=palette, dither=Image.Dither.NONE
+        )
+        if frame.shape[2] == 4:
+            indices = np.where(frame[..., 3] < HALF, CLEAR, np.asarray(picture))
+            clear = Image.fromarray(indices.astype(np.uint8), "P")
+            clear.putpalette(picture.getpalette() or [])
+            picture = clear
+        pictures.append(picture)
+    return pictures

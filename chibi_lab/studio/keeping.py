@@ -1,0 +1,102 @@
+"""An avatar in a file: enlarged, cut out on request, with its origin and a signature."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chibi_lab.data import to_uint8
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio.credentials import sign
+from chibi_lab.studio.cutting import cut_out
+from chibi_lab.studio.encoding import FORMATS, encode
+from chibi_lab.studio.enlarging import enlarge
+from chibi_lab.studio.keys import SigningKey
+from chibi_lab.studio.origin import Origin
+from chibi_lab.studio.provenance import embed
+
+FRAME_MS = 80
+
+
+def keep(
+    images: Tensor,
+    path: Path | str,
+    origin: Origin,
+    size: int = 512,
+    transparent: bool = False,
+    overwrite: bool = False,
+    key: SigningKey | None = None,
+) -> Path:
+    """Write an avatar, or an animation of it, into a file that says where it comes from.
+
+    The file holds its origin (:func:`~chibi_lab.studio.provenance.embed`) and is signed
+    (:func:`~chibi_lab.studio.credentials.sign`). It is written beside its place and renamed.
+
+    Args:
+        images: (F, 3, H, W) in [-1, 1]: one, or the frames of an animation, 80 ms each.
+        path: The file; its folder must exist. Its name ends in .png, .webp or .gif.
+        origin: What made it.
+        size: Height in pixels, 64 to 1024; the width follows.
+        transparent: Cut it out of its flat background.
+        overwrite: Whether a file that exists may be replaced.
+        key: Signs; without it the key that is made on first use.
+
+    Returns:
+        The file.
+
+    Raises:
+        ChibiError: If the name or the size is not right, the picture cannot be cut out, or the
+            file exists or cannot be written.
+    """
+    path = Path(path)
+    format_ = _format_of(path)
+    if path.is_dir():
+        raise ChibiError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise ChibiError(
+            f"there is no folder {path.parent}: make it, or choose another"
+        )
+    if path.exists() and not overwrite:
+        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
+    key = SigningKey.of_user() if key is None else key
+    data = encode(_pixels(images, size, transparent), format_, FRAME_MS)
+    data = sign(embed(data, origin), key)
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _format_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        raise ChibiError(
+            f"{path} would be a JPEG, which smears lines and cannot hold an origin: choose "
+            f"{' or '.join(FORMATS)}"
+        )
+    if suffix not in FORMATS:
+        raise ChibiError(f"{path} must end in {' or '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
+    """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
+    # Of an animation that holds still between two moves each picture is drawn large once.
+    different, place = images.unique(dim=0, return_inverse=True)
+    frames = to_uint8(enlarge(different, size))[place]
+    if not transparent:
+        return frames
+    alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)
+    return np.concatenate(
+        [
+            to_uint8(alpha[:, :3]),
+            (255 * alpha[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy(),
+        ],
+        axis=3,
+    )
