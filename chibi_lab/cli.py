@@ -35,6 +35,8 @@ from chibi_lab.data import (
 )
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import grid
+from chibi_lab.studio.commands import Animate, Create, Edit, Invert, OpenStudio, wish_of
+from chibi_lab.studio.pictures import save_picture
 from chibi_lab.training import (
     GANConfig,
     ModernGANConfig,
@@ -217,7 +219,7 @@ class Sample:
 
     def run(self) -> None:
         """Do it."""
-        wish = _wish(self.wishes)
+        wish = wish_of(self.wishes)
         if (self.folder is None) == (self.pretrained is None):
             given = "neither" if self.folder is None else "both"
             raise ChibiError(
@@ -227,7 +229,7 @@ class Sample:
             run = pretrained.open_run(self.pretrained)
         else:
             run = Run.open(self.folder)
-        _save_png(grid(sample(run, self.count, self.seed, wish)), self.out)
+        save_picture(grid(sample(run, self.count, self.seed, wish)), self.out)
         print(f"{self.count} images of seed {self.seed} written to {self.out}")
 
 
@@ -340,6 +342,11 @@ Command = (
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Create, subcommand("create")]
+    | Annotated[Edit, subcommand("edit")]
+    | Annotated[Invert, subcommand("invert")]
+    | Annotated[Animate, subcommand("animate")]
+    | Annotated[OpenStudio, subcommand("studio")]
     | Annotated[Verify, subcommand("verify")]
 )
 
@@ -487,32 +494,6 @@ def _one_line(box: str) -> str:
     # A config's own complaint needs no title, nor tyro's name for the place where it was raised.
     own = re.sub(r"^Error parsing __tyro-dummy-inner__\S*: ", "", paragraph)
     return own if own != paragraph or own.startswith(title) else f"{title}: {paragraph}"
-
-
-def _wish(said: Sequence[str]) -> dict[str, str]:
-    """Attributes with their values, from NAME=VALUE each."""
-    wish: dict[str, str] = {}
-    for each in said:
-        name, given, value = each.partition("=")
-        if not given:
-            raise ChibiError(
-                f"--set takes NAME=VALUE, as in hair_color=pink, not {each!r}"
-            )
-        if name in wish:
-            raise ChibiError(f"--set says {name} twice: {wish[name]} and {value}")
-        wish[name] = value
-    return wish
-
-
-def _save_png(picture: Image.Image, out: Path) -> None:
-    beside = out.with_name(out.name + ".part")
-    try:
-        picture.save(beside, format="png")
-        beside.replace(out)
-    except OSError as error:
-        raise ChibiError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _write_pictures(images: ImageSet, seeds: range, out: Path) -> None:

@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_said(session: Session, painter: Painter) -> None
 
 
 def test_a_slider_runs_through_its_stops(painter: Painter) -> None:
-    slider = Slider("colour", "around", ("red", "green", "blue"))
+    slider = Slider("colour", "around", ("red", "green", "blue"), smooth=True)
     (recipe,), _ = painter.compose({"around": "blue", "disc": "none"}, 0, 1)
     shares = [
         slide(painter, recipe, slider, place).shares.tolist()
@@ -97,6 +97,8 @@ def test_a_slider_runs_through_its_stops(painter: Painter) -> None:
         [0, 1, 0, 1, 0],
         [0, 0, 1, 1, 0],
     ]
+    nearest = slide(painter, recipe, replace(slider, smooth=False), 0.3)
+    assert nearest.shares.tolist() == [0, 1, 0, 1, 0]
     with pytest.raises(ChibiError, match=r"place is 1\.1: it must be from 0 to 1"):
         slide(painter, recipe, slider, 1.1)
 

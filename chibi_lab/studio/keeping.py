@@ -50,15 +50,7 @@ def keep(
             file exists or cannot be written.
     """
     path = Path(path)
-    format_ = _format_of(path)
-    if path.is_dir():
-        raise ChibiError(f"{path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise ChibiError(
-            f"there is no folder {path.parent}: make it, or choose another"
-        )
-    if path.exists() and not overwrite:
-        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
+    format_ = check_name(path, overwrite)
     key = SigningKey.of_user() if key is None else key
     data = encode(_pixels(images, size, transparent), format_, FRAME_MS)
     data = sign(embed(data, origin), key)
@@ -73,7 +65,19 @@ def keep(
     return path
 
 
-def _format_of(path: Path) -> str:
+def check_name(path: Path, overwrite: bool) -> str:
+    """Whether a file can be kept under a name, asked before work is spent on it.
+
+    Args:
+        path: The file.
+        overwrite: Whether one that exists may be replaced.
+
+    Returns:
+        Its format: "PNG", "WebP" or "GIF".
+
+    Raises:
+        ChibiError: If it cannot.
+    """
     suffix = path.suffix.lower()
     if suffix in (".jpg", ".jpeg"):
         raise ChibiError(
@@ -82,6 +86,14 @@ def _format_of(path: Path) -> str:
         )
     if suffix not in FORMATS:
         raise ChibiError(f"{path} must end in {' or '.join(FORMATS)}")
+    if path.is_dir():
+        raise ChibiError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise ChibiError(
+            f"there is no folder {path.parent}: make it, or choose another"
+        )
+    if path.exists() and not overwrite:
+        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
     return FORMATS[suffix]
 
 
@@ -89,7 +101,7 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
-    frames = to_uint8(enlarge(different, size))[place]
+    frames = to_uint8(enlarge(different, size))[place.numpy()]
     if not transparent:
         return frames
     alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)

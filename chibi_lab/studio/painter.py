@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from chibi_lab.data import AttributeSchema
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import Judge
 from chibi_lab.models import OPEN, ModernVAE
 from chibi_lab.models.conditions import one_hot
 from chibi_lab.studio.origin import checksum_of
 from chibi_lab.training import Run, draw, latents, load_drawer
+
+if TYPE_CHECKING:
+    from chibi_lab.evaluation import Judge
 
 FARTHEST = 100  # of a number of a latent from 0; those of a seed stay within 6
 # Of the search for a recipe.
@@ -213,7 +216,7 @@ class Painter:
         ]
         return torch.stack(others).min(0).values.numpy()
 
-    def recognise(self, image: Tensor, judge: Judge) -> Recipe:
+    def recognise(self, image: Tensor, judge: "Judge") -> Recipe:
         """A first guess at the recipe of a picture.
 
         The encoder reads it, where there is one. Else the judge reads the attributes, and the

@@ -123,3 +123,19 @@ def save_avatar(
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, beside its place and renamed.
+
+    Raises:
+        ChibiError: If it cannot be written.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        picture.save(beside, format="png")
+        beside.replace(path)
+    except OSError as error:
+        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

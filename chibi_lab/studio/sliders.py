@@ -21,11 +21,14 @@ class Slider:
         label: What a person reads, such as "longer hair".
         name: The attribute.
         stops: At least two of its values, from the left end to the right.
+        smooth: Whether there is something between two stops, as there is between two colours but
+            not between two styles of hair.
     """
 
     label: str
     name: str
     stops: tuple[str, ...]
+    smooth: bool = False
 
 
 def sliders(painter: Painter) -> list[Slider]:
@@ -53,7 +56,8 @@ def sliders(painter: Painter) -> list[Slider]:
             values = np.array(painter.schema.values[column])
             ranked = np.argsort(order(painter, name), kind="stable")
             free = ranked[painter.companions(name)[ranked] > RULED]
-            found.append(Slider(label, name, tuple(map(str, values[free]))))
+            stops = tuple(map(str, values[free]))
+            found.append(Slider(label, name, stops, smooth=name == "skin_color"))
     for name, choose in (("glasses", np.argmin), ("earrings", np.argmax)):
         if name in painter.schema.names:
             _, *values = painter.schema.values[painter.schema.index(name)]
@@ -66,7 +70,7 @@ def sliders(painter: Painter) -> list[Slider]:
 def slide(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> Recipe:
     """A recipe with a slider at some place, and all else as it was.
 
-    Between two stops the attribute is a mixture of both.
+    Between two stops the attribute is a mixture of both if the slider is smooth, else the nearer.
 
     Args:
         painter: Whose recipe it is.
@@ -80,9 +84,9 @@ def slide(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> Rec
     Raises:
         ChibiError: If the place is not from 0 to 1.
     """
-    if not 0 <= place <= 1:
-        raise ChibiError(f"place is {place}: it must be from 0 to 1")
-    stop, between = divmod(place * (len(slider.stops) - 1), 1)
+    _check_place(place)
+    where = place * (len(slider.stops) - 1)
+    stop, between = divmod(where if slider.smooth else round(where), 1)
     left = painter.with_value(recipe, slider.name, slider.stops[int(stop)])
     if not between:
         return left
@@ -102,7 +106,11 @@ def fits(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> bool
 
     Returns:
         Whether the nearest stop was seen with each of the other values.
+
+    Raises:
+        ChibiError: If the place is not from 0 to 1.
     """
+    _check_place(place)
     value = slider.stops[round(place * (len(slider.stops) - 1))]
     return painter.was_seen(painter.with_value(recipe, slider.name, value))
 
@@ -120,6 +128,11 @@ def mix(first: Recipe, second: Recipe, much: float) -> Recipe:
     """
     z = torch.lerp(first.z, second.z, much)
     return replace(first, z=z, shares=torch.lerp(first.shares, second.shares, much))
+
+
+def _check_place(place: float) -> None:
+    if not 0 <= place <= 1:
+        raise ChibiError(f"place is {place}: it must be from 0 to 1")
 
 
 def _each(painter: Painter, name: str) -> Tensor:

@@ -1,0 +1,367 @@
+"""What the studio does, as commands: create, edit, invert, animate, studio."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+from tyro.conf import Positional, UseAppendAction, arg
+
+from chibi_lab.errors import ChibiError
+from chibi_lab.studio.animation import blink, turn
+from chibi_lab.studio.enlarging import LEAST, MOST, enlarge
+from chibi_lab.studio.keeping import check_name, keep
+from chibi_lab.studio.opening import open_picture
+from chibi_lab.studio.pictures import grid, save_picture
+from chibi_lab.studio.provenance import extract
+from chibi_lab.studio.session import Candidate, Session, judgement, open_session
+from chibi_lab.studio.sliders import fits, slide, sliders
+
+Model = Literal["modern-vae", "modern-gan"]
+Wishes = Annotated[
+    UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")
+]
+Slides = Annotated[
+    UseAppendAction[tuple[str, ...]], arg(name="slide", metavar="SLIDER=PLACE")
+]
+STEPS = 100  # of the search for a picture's recipe
+SHEET = 16
+NOTEBOOK = "my-avatar.ipynb"
+CELLS = ["from chibi_lab.studio import Studio\n\nStudio()"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create:
+    """Draw an avatar to order and keep it in a file."""
+
+    wishes: Wishes = ()
+    """An attribute that it shall show, as in hair_color=pink; may be repeated."""
+    seed: int = 0
+    """Seed of the candidates."""
+    candidate: int = 1
+    """Which candidate of the seed, from 1; --sheet shows the first 16."""
+    model: Model = "modern-vae"
+    """Who draws."""
+    sheet: bool = False
+    """Write a PNG picture of the first 16 candidates, in rows of 8, to choose one from."""
+    size: int = 512
+    """Height in pixels, 64 to 1024."""
+    transparent: bool = False
+    """Cut it out of its background."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    out: Path
+    """File to write: .png, .webp or .gif."""
+
+    def run(self) -> None:
+        """Do it."""
+        check_name(self.out, self.overwrite)
+        session = open_session()
+        count = SHEET if self.sheet else self.candidate
+        candidates = session.sheet(wish_of(self.wishes), self.seed, count)[self.model]
+        if self.sheet:
+            save_picture(
+                grid(torch.stack([each.image for each in candidates])), self.out
+            )
+            print(f"the first {SHEET} candidates of seed {self.seed} are in {self.out}")
+            return
+        chosen = candidates[-1]
+        if chosen.missed:
+            print(f"looks as if it missed: {', '.join(chosen.missed)}", file=sys.stderr)
+        _keep(session, chosen, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Change an avatar from a file: attributes, sliders, a mixture, or a part painted over."""
+
+    file: Positional[Path]
+    """A file that the studio kept, or any picture: then the nearest avatar is searched for."""
+    wishes: Wishes = ()
+    """An attribute to change, as in hair_color=mint; may be repeated."""
+    slides: Slides = ()
+    """A slider to move, from 0 to 1, as in "longer hair=0.7"; may be repeated."""
+    mix: Path | None = None
+    """Go half of the way to the avatar in this file."""
+    repair: Path | None = None
+    """A picture as large as the file, white where a part is to be filled in and black elsewhere."""
+    proposal: int = 1
+    """Which way to fill it in, from 1: the second and later ones try other attributes."""
+    size: int = 512
+    """Height in pixels, 64 to 1024; a repaired picture keeps its own."""
+    transparent: bool = False
+    """Cut it out of its background."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    out: Path
+    """File to write: .png, .webp or .gif."""
+
+    def run(self) -> None:
+        """Do it."""
+        check_name(self.out, self.overwrite)
+        changes = [*self.wishes, *self.slides, self.mix, self.repair]
+        if not any(changes):
+            raise ChibiError("nothing to change: say --set, --slide, --mix or --repair")
+        if self.repair and any(changes[:-1]):
+            raise ChibiError("--repair goes alone: edit its result for all else")
+        session = open_session()
+        now = _opened(session, self.file)
+        session.put(now)
+        if self.repair:
+            self._fill_in(session, now)
+            return
+        painter = session.painters[now.painter]
+        for name, value in wish_of(self.wishes).items():
+            recipe = painter.with_value(session.current.recipe, name, value)
+            session.shape(recipe, f"{name}={value}")
+        known = {slider.label: slider for slider in sliders(painter)}
+        for label, text in pairs_of(self.slides, "--slide takes SLIDER=PLACE").items():
+            if label not in known:
+                raise ChibiError(f"no slider {label!r}: choose {', '.join(known)}")
+            place, recipe = _number(text), session.current.recipe
+            if not fits(painter, recipe, known[label], place):
+                print(
+                    f"{label}: never seen with the rest of this avatar", file=sys.stderr
+                )
+            session.shape(
+                slide(painter, recipe, known[label], place), f"{label}={text}"
+            )
+        if self.mix:
+            session.blend(_opened(session, self.mix), 0.5)
+        _keep(session, session.current, self)
+
+    def _fill_in(self, session: Session, now: Candidate) -> None:
+        """Fill in what is painted over; the rest stays as it is, to the byte."""
+        if self.proposal < 1:
+            raise ChibiError(f"proposal is {self.proposal}: it must be 1 or more")
+        large = _at_own_size(self.file)
+        side = large.shape[1]
+        hole = open_picture(self.repair, (side, side)).mean(0) > 0
+        small = tuple(now.image.shape[1:])
+        # A pixel of the small picture counts as known only if nothing of it is painted over.
+        coarse = (
+            torch.nn.functional.adaptive_max_pool2d(hole[None].float(), small)[0] > 0
+        )
+        picture = open_picture(self.file, small)
+        session.put(Candidate(**{**vars(now), "image": picture}))
+        chosen = session.repair(coarse, self.proposal)[-1]
+        filled = torch.where(hole, enlarge(chosen.image[None], side)[0], large)
+        origin = session.origin(chosen)
+        keep(filled[None], self.out, origin, side, self.transparent, self.overwrite)
+        print(f"kept in {self.out}, {side} pixels high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invert:
+    """Find the avatar that comes nearest to a picture, and keep it in a file."""
+
+    picture: Positional[Path]
+    """A PNG, JPEG, WebP, GIF or BMP file."""
+    size: int = 512
+    """Height in pixels, 64 to 1024."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    out: Path
+    """File to write: .png, .webp or .gif."""
+
+    def run(self) -> None:
+        """Do it."""
+        check_name(self.out, self.overwrite)
+        session = open_session()
+        _keep(session, _searched(session, self.picture), self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Animate:
+    """Let an avatar from a file blink, or turn into others and back."""
+
+    file: Positional[Path]
+    """A file that the studio kept, or any picture: then the nearest avatar is searched for."""
+    kind: Literal["blink", "turn"] = "blink"
+    """What it does; a turn goes through three other faces of its model."""
+    frames: int = 24
+    """How many pictures, 80 ms each."""
+    seed: int = 0
+    """Seed of the other faces of a turn."""
+    size: int = 512
+    """Height in pixels, 64 to 1024."""
+    transparent: bool = False
+    """Cut it out of its background."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    out: Path
+    """File to write: .webp, .gif or .png (an APNG)."""
+
+    def run(self) -> None:
+        """Do it."""
+        check_name(self.out, self.overwrite)
+        session = open_session()
+        now = _opened(session, self.file)
+        painter = session.painters[now.painter]
+        if self.kind == "blink":
+            recipes = blink(painter, now.recipe, self.frames)
+        else:
+            others, _ = painter.compose({}, self.seed, 3)
+            recipes = turn([now.recipe, *others], self.frames)
+        keep(
+            painter.draw(recipes),
+            self.out,
+            session.origin(now),
+            self.size,
+            self.transparent,
+            self.overwrite,
+        )
+        print(f"{len(recipes)} frames kept in {self.out}, {self.size} pixels high")
+
+
+@dataclass(frozen=True)
+class OpenStudio:
+    """Open the studio in JupyterLab."""
+
+    folder: Positional[Path] = Path()
+    """Where avatars are kept; the notebook my-avatar.ipynb is made there if it is missing."""
+
+    def run(self) -> None:
+        """Do it."""
+        if not self.folder.is_dir():
+            raise ChibiError(
+                f"there is no folder {self.folder}: make it, or choose another"
+            )
+        notebook = self.folder / NOTEBOOK
+        if not notebook.exists():
+            write_notebook(notebook)
+        command = [sys.executable, "-m", "jupyterlab", notebook.name]
+        status = subprocess.run(command, cwd=self.folder, check=False).returncode
+        if status:
+            raise ChibiError(
+                f"JupyterLab ended with status {status}; is it installed? "
+                'pip install "chibi-lab[book]"'
+            )
+
+
+def write_notebook(path: Path) -> None:
+    """Write a notebook that opens the studio.
+
+    Raises:
+        ChibiError: If the file cannot be written.
+    """
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"studio-{number}",
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(CELLS)
+    ]
+    notebook = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    try:
+        path.write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
+
+
+def wish_of(said: Sequence[str]) -> dict[str, str]:
+    """Attributes with their values, from NAME=VALUE each.
+
+    Raises:
+        ChibiError: If one is not of this form, or a name comes twice.
+    """
+    return pairs_of(said, "--set takes NAME=VALUE, as in hair_color=pink")
+
+
+def pairs_of(said: Sequence[str], form: str) -> dict[str, str]:
+    """Names with their values; `form` begins the complaint about any other form."""
+    flag = form.split()[0]
+    pairs: dict[str, str] = {}
+    for each in said:
+        name, given, value = each.partition("=")
+        if not given:
+            raise ChibiError(f"{form}, not {each!r}")
+        if name in pairs:
+            raise ChibiError(f"{flag} says {name} twice: {pairs[name]} and {value}")
+        pairs[name] = value
+    return pairs
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ChibiError(
+            f"a slider's place is a number from 0 to 1, not {text!r}"
+        ) from None
+
+
+def _opened(session: Session, file: Path) -> Candidate:
+    """What a kept file was drawn from; of any other picture the nearest that can be drawn."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ChibiError(f"cannot read {file}: {error.strerror}") from error
+    try:
+        origin = extract(data)
+    except (
+        ChibiError
+    ):  # no picture that can hold one, such as a BMP; opening it says the rest
+        origin = None
+    if origin is not None and session.knows(origin):
+        return session.reopen(origin)
+    return _searched(session, file)
+
+
+def _searched(session: Session, file: Path) -> Candidate:
+    """The nearest that the painters can draw; how near is said."""
+    found: list[tuple[float, Candidate]] = []
+    for name, painter in session.painters.items():
+        picture = open_picture(file, painter.run.config.shape)
+        search = tqdm(
+            session.approach(name, picture, STEPS),
+            total=STEPS + 1,
+            desc=name,
+            unit="step",
+            leave=False,
+        )
+        *_, near = search
+        found.append(
+            (near.error, Candidate(name, near.recipe, near.image, steps=("picture",)))
+        )
+    error, nearest = min(found, key=lambda each: each[0])
+    print(f"{file}: {judgement(error)} ({nearest.painter})", file=sys.stderr)
+    return nearest
+
+
+def _at_own_size(file: Path) -> Tensor:
+    """The largest centred square of a picture, as it is, (3, side, side)."""
+    open_picture(file, (LEAST, LEAST))  # complains of what is no picture, or too small
+    with Image.open(file) as picture:
+        side = min(*picture.size, MOST)
+    return open_picture(file, (side, side))
+
+
+def _keep(session: Session, chosen: Candidate, command: Create | Edit | Invert) -> None:
+    transparent = getattr(command, "transparent", False)
+    keep(
+        chosen.image[None],
+        command.out,
+        session.origin(chosen),
+        command.size,
+        transparent,
+        command.overwrite,
+    )
+    print(f"kept in {command.out}, {command.size} pixels high")
