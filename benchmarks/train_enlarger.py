@@ -1,4 +1,4 @@
-"""Train the network that enlarges, and compare it with Lanczos.
+"""Train the network that enlarges.
 
 python benchmarks/train_enlarger.py --out chibi_lab/pretrained/enlarger/enlarger.safetensors
 """
@@ -10,15 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from PIL import Image
 
 from chibi_lab import pretrained
 from chibi_lab.data import load_avatars, split_seeds, to_float, to_uint8
-from chibi_lab.evaluation import psnr
 from chibi_lab.training import draw, latents, load_drawer, reconstruct
-from chibi_lab.training.enlarger import load_enlarger, save_enlarger, train_enlarger
-
-TESTED = 200
+from chibi_lab.training.enlarger import save_enlarger, train_enlarger
 
 
 @dataclass(frozen=True)
@@ -52,23 +48,8 @@ def versions(seeds: range) -> dict[str, np.ndarray]:
     }
 
 
-def lanczos(pictures: np.ndarray) -> np.ndarray:
-    """Pictures four times as large, with the filter that is usual."""
-    height, width = pictures.shape[1:3]
-    return np.stack(
-        [
-            np.asarray(
-                Image.fromarray(picture).resize(
-                    (4 * width, 4 * height), Image.Resampling.LANCZOS
-                )
-            )
-            for picture in pictures
-        ]
-    )
-
-
 def main() -> None:
-    """Train, test and write."""
+    """Train and write."""
     settings = tyro.cli(EnlargerTraining)
     seeds = split_seeds("train", settings.count)
     small = versions(seeds)
@@ -82,15 +63,6 @@ def main() -> None:
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes")
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     save_enlarger(network, settings.out)
-    network = load_enlarger(settings.out)
-    seeds = split_seeds("test", TESTED)
-    truth = to_float(load_avatars(size=256, seeds=seeds).images)
-    for name, pictures in versions(seeds).items():
-        with torch.no_grad():
-            drawn = [network(images) for images in to_float(pictures).split(20)]
-        ours = psnr(torch.cat(drawn), truth).mean()
-        theirs = psnr(to_float(lanczos(pictures)), truth).mean()
-        print(f"{name:>10}: {ours:.2f} dB, Lanczos {theirs:.2f} dB")
 
 
 if __name__ == "__main__":
