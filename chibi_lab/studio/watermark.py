@@ -34,7 +34,9 @@ from PIL import Image
 
 from chibi_lab.errors import ChibiError
 
-FALSE_POSITIVES = 1e-5  # share of unmarked pictures, by theory, in which a mark is found
+FALSE_POSITIVES = (
+    1e-5  # share of unmarked pictures, by theory, in which a mark is found
+)
 SMALLEST = 256  # side in pixels of what can be marked
 LEAST = 64  # side in pixels of what can be searched
 KEY = 0xC41B1  # of the phases
