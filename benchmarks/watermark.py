@@ -89,10 +89,10 @@ def found(pictures: list[np.ndarray]) -> dict[str, float]:
 
 def cost(marked: list[np.ndarray], originals: np.ndarray) -> dict[str, float]:
     """How near marked pictures are to their originals."""
-    pairs = np.stack(marked), np.asarray(originals)
+    pairs = [(a[None], b[None]) for a, b in zip(marked, originals, strict=True)]
     return {
-        "psnr": psnr(*pairs).mean().item(),
-        "ssim": ssim(*(side[:100] for side in pairs)).mean().item(),
+        "psnr": np.mean([psnr(*pair).item() for pair in pairs]),
+        "ssim": np.mean([ssim(*pair).item() for pair in pairs[:100]]),
     }
 
 

@@ -66,5 +66,5 @@ def test_unfit_pictures_are_refused_in_a_line(detector: Detector) -> None:
         detector.measure(discs(4, 0), small[:0])
     with pytest.raises(ChibiError, match="batch is 7: it must be an even number"):
         train_detector(discs(8, 0), discs(8, 1), 64, batch=7)
-    with pytest.raises(ChibiError):
+    with pytest.raises(ChibiError, match="batch"):
         train_detector(discs(8, 0), discs(64, 1), 64)

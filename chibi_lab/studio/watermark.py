@@ -128,8 +128,8 @@ def _check(pixels: np.ndarray, least: int) -> None:
     height, width = pixels.shape[:2]
     if min(height, width) < least:
         raise ChibiError(
-            f"a picture of {width} x {height} pixels is too small for a watermark: "
-            f"{least} are needed"
+            f"a picture of {width} x {height} pixels is too small: "
+            f"for a watermark either side needs {least}"
         )
 
 
@@ -141,7 +141,7 @@ def _pattern(height: int, width: int) -> np.ndarray:
     length = np.hypot(down[:, None], across)
     # Half of the plane: a wave and its opposite are one.
     band = (length >= BAND[0]) & (length <= high) & (across > 0)
-    turns = np.random.default_rng(KEY).random(band.shape)
+    turns = np.random.Generator(np.random.PCG64(KEY)).random(band.shape)
     waves = np.exp(2j * np.pi * turns) * band
     # Places are the middles of pixels, as shares of the side, which resizing leaves alone.
     y, x = ((np.arange(side) + 0.5) / side for side in (height, width))
