@@ -203,7 +203,7 @@ def test_a_watermark_is_found_when_the_metadata_are_lost(
     Image.fromarray(mark(flat)).save(path)
     said = verified(path, capsys)
     assert "Watermark: found in the pixels" in said
-    assert "1 in 100,000 pictures without one" in said
+    assert "Of pictures without one, fewer than 1 in 1,000 score so high" in said
     assert "anyone who has this package can put it into any picture" in said
     assert "A model may have made it all the same" not in said
     found = examine(path).to_json()["watermark"]

@@ -21,8 +21,8 @@ finds the mark in what was cut out of a picture, too, at a higher threshold.
 The key stands in this file. Whoever reads it can mark any picture, or take the mark out.
 
 Source: spread-spectrum watermarks are those of Cox et al. (1997); r / (1 + (r / c)²) is, up to a
-factor, the locally optimal detector's function for noise with Cauchy's distribution, as in Kassam
-(1988), chapter 2.
+factor, the function of the locally optimum detector for noise with Cauchy's distribution (Miller
+and Thomas, 1972).
 """
 
 from dataclasses import dataclass
