@@ -176,9 +176,9 @@ class Findings:
         marked = self.watermark is not None and self.watermark.present
         if marked:
             lines.append(
-                "  The watermark says that chibi-lab drew the picture. It outlasts being saved as "
-                "JPEG, a screenshot and half the size, when metadata are lost; but anyone who has "
-                "this package can put it into any picture, or take it out."
+                "  The watermark says that chibi-lab drew the picture. It outlasts JPEG, half the "
+                "size and a small crop, in which metadata are lost; but anyone who has this "
+                "package can put it into any picture, or take it out."
             )
         if not (self.origin or self.source_type or marked or signature):
             lines.append(
