@@ -19,7 +19,7 @@ from chibi_lab.training.loop import seeded
 
 SIZE = 64  # of the pictures; resizing would leave marks of its own
 GAIN = 8  # how much what is smooth would outweigh the rest
-CHUNK = 256  # pictures that are looked at once
+CHUNK = 256  # pictures that are looked at together
 
 
 class Detector(nn.Module):
@@ -84,8 +84,8 @@ class Detector(nn.Module):
         Returns:
             ``accuracy``, the share of pictures that are on the right side of 1/2; ``auc``, how
             often a generated picture is called more probably generated than a real one, by
-            torchmetrics: 1/2 is chance, whatever the threshold; and ``called_generated``, the share
-            of each side's pictures above 1/2, as ``real`` and ``generated``.
+            torchmetrics: 1/2 is chance, whatever the threshold; ``real`` and ``generated``, the
+            share of each side's pictures that are called generated.
 
         Raises:
             ChibiError: As in :meth:`probability`.
