@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from chibi_lab.studio.containers import join, png_chunk, split
 from chibi_lab.studio.credentials import sign
 from chibi_lab.studio.findings import examine, shipped_as
 from chibi_lab.studio.keys import SigningKey
+from chibi_lab.studio.watermark import mark
 from chibi_lab.training import latents
 
 
@@ -174,14 +176,83 @@ def test_json_has_the_same_keys_whatever_was_found(
     full, empty = found
     assert list(full) == list(empty) == [
         "file", "format", "origin", "origin_problem", "ships_as", "source_type",
-        "source_type_problem", "signature", "signature_problem",
+        "source_type_problem", "watermark", "watermark_problem", "signature",
+        "signature_problem",
     ]  # fmt: skip
     assert full["file"] == str(path)
     assert Origin.from_text(json.dumps(full["origin"])) == shipped
     assert full["ships_as"] == "modern-gan"
     assert full["signature"]["valid"] and full["signature"]["own"]
     assert not full["signature"]["changed"]
-    assert [empty[key] for key in list(empty)[2:]] == [None] * 7
+    too_small = empty.pop("watermark_problem")
+    assert "7 x 9 pixels is too small" in too_small
+    assert [empty[key] for key in list(empty)[2:]] == [None] * 8
+
+
+@pytest.fixture
+def flat() -> np.ndarray:
+    """A picture of 256 pixels a side that says nothing."""
+    return np.full((256, 256, 3), (228, 220, 250), np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif"])
+def test_a_watermark_is_found_when_the_metadata_are_lost(
+    flat: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    path = tmp_path / f"me.{suffix}"
+    Image.fromarray(mark(flat)).save(path)
+    said = verified(path, capsys)
+    assert "Watermark: found in the pixels" in said
+    assert "Of pictures without one, fewer than 1 in 1,000 score so high" in said
+    assert "anyone who has this package can put it into any picture" in said
+    assert "A model may have made it all the same" not in said
+    found = examine(path).to_json()["watermark"]
+    assert found["present"] and found["score"] > found["threshold"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_no_watermark_is_found_where_none_is(
+    flat: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(flat).save(tmp_path / "plain.png")
+    said = verified(tmp_path / "plain.png", capsys)
+    assert "Watermark: not found." in said and "can put it into" not in said
+    found = examine(tmp_path / "plain.png").to_json()["watermark"]
+    assert found["present"] is False
+
+
+def test_what_cannot_be_searched_says_why(
+    files: dict[str, bytes], save: Callable[..., Path], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    said = verified(save(files["PNG"]), capsys)
+    assert "Watermark: not looked for: a picture of 7 x 9 pixels is too small" in said
+    pieces = split(files["PNG"])[1]
+    broken = [png_chunk("IDAT", b"?") if p.kind == "IDAT" else p for p in pieces]
+    said = verified(save(join(broken)), capsys)
+    assert "Watermark: not looked for: its pixels cannot be read." in said
+    monkeypatch.setattr("chibi_lab.studio.findings.MAX_PIXELS", 60)
+    said = verified(save(files["PNG"]), capsys)
+    assert "Watermark: not looked for: it has more than 60 pixels." in said
+
+
+def test_the_watermark_of_each_picture_of_an_animation_counts_from_the_first(
+    flat: np.ndarray, tmp_path: Path
+) -> None:
+    frames = [Image.fromarray(mark(flat - np.uint8(9 * i))) for i in range(3)]
+    path = tmp_path / "blink.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    found = examine(path)
+    assert found.watermark is not None and found.watermark.present
+
+
+def test_a_large_marked_picture_is_reduced_before_it_is_searched(
+    tmp_path: Path,
+) -> None:
+    large = np.full((2100, 2000, 3), (228, 220, 250), np.uint8)
+    Image.fromarray(mark(large)).save(tmp_path / "large.jpg", quality=90)
+    found = examine(tmp_path / "large.jpg")
+    assert found.watermark is not None and found.watermark.present
 
 
 def text(body: bytes) -> Callable[[bytes], bytes]:

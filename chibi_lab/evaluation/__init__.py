@@ -6,6 +6,7 @@ from chibi_lab.evaluation.attributes import (
     effective_count,
     read_back,
 )
+from chibi_lab.evaluation.detector import Detector, train_detector
 from chibi_lab.evaluation.distances import Memorisation, memorisation, nearest
 from chibi_lab.evaluation.evaluate import active_units, evaluate
 from chibi_lab.evaluation.features import psnr, sharpness, ssim
@@ -20,6 +21,7 @@ from chibi_lab.evaluation.sets import (
 
 __all__ = [
     "AttributeReader",
+    "Detector",
     "Judge",
     "Memorisation",
     "active_units",
@@ -39,5 +41,6 @@ __all__ = [
     "save_judge",
     "sharpness",
     "ssim",
+    "train_detector",
     "train_judge",
 ]

@@ -1,20 +1,27 @@
 """What a picture file says of where it comes from, and how far that can be believed."""
 
+import io
 import stat
 import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from chibi_lab import __version__, pretrained
+from chibi_lab.data.decode import MAX_PIXELS
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.containers import MAX_BYTES, split
+from chibi_lab.studio.containers import MAX_BYTES, MIME, split
 from chibi_lab.studio.credentials import Signature, read_signature, shown
 from chibi_lab.studio.keys import MADE_HERE
 from chibi_lab.studio.origin import STATEMENT, Origin
 from chibi_lab.studio.provenance import extract, source_type
+from chibi_lab.studio.watermark import FALSE_POSITIVES, Detection, detect
 
 WIDTH, COLUMN = 100, 13  # of a report: its width, and that of the names in it
+SEARCHED = 1024  # pixels of the longer side: larger pictures are reduced to it first
 Line = str | tuple[str, str]  # of a report: a sentence, or a name and its value
 
 
@@ -31,6 +38,9 @@ class Findings:
             gives.
         source_type: The IPTC digital source type in the file's XMP.
         source_type_problem: Why XMP that is there cannot be read.
+        watermark: How well its pixels agree with the watermark; of an animation, those of the
+            first picture.
+        watermark_problem: Why no watermark could be looked for.
         signature: What its C2PA manifest says.
         signature_problem: Why a manifest that is there cannot be read.
     """
@@ -42,7 +52,8 @@ class Findings:
     ships_as: str | None = None
     source_type: str | None = None
     source_type_problem: str | None = None
-    # A watermark's finding belongs here, and its lines in `report` before the signature's.
+    watermark: Detection | None = None
+    watermark_problem: str | None = None
     signature: Signature | None = None
     signature_problem: str | None = None
 
@@ -50,6 +61,7 @@ class Findings:
         """The findings as plain JSON; the keys are those of the attributes."""
         data = {**vars(self)}
         data["origin"] = self.origin and self.origin.to_json()
+        data["watermark"] = self.watermark and asdict(self.watermark)
         data["signature"] = self.signature and asdict(self.signature)
         return data
 
@@ -60,6 +72,7 @@ class Findings:
             "",
             *self._origin_lines(),
             *self._source_type_lines(),
+            *self._watermark_lines(),
             *self._signature_lines(),
             "",
             "What this means:",
@@ -104,6 +117,19 @@ class Findings:
         word = self.source_type
         return [f"Digital source type: {word}{means.get(word, '')} (IPTC)."]
 
+    def _watermark_lines(self) -> list[str]:
+        if self.watermark_problem:
+            return [f"Watermark: not looked for: {self.watermark_problem}."]
+        found = self.watermark
+        if found is None or not found.present:
+            return ["Watermark: not found."]
+        return [
+            f"Watermark: found in the pixels: they score {found.score:.1f}, and from "
+            f"{found.threshold:.1f} on it counts. Of pictures without one, fewer than 1 in 1,000 "
+            "score so high: none of 2,000 avatars did, and by theory "
+            f"{FALSE_POSITIVES * 1e5:.0f} in 100,000 would."
+        ]
+
     def _signature_lines(self) -> list[Line]:
         if self.signature_problem:
             return [f"C2PA manifest: {self.signature_problem}."]
@@ -147,7 +173,14 @@ class Findings:
             )
         elif signature:
             lines.append("  A manifest whose signature is not valid proves nothing.")
-        if not (self.origin or self.source_type or signature):
+        marked = self.watermark is not None and self.watermark.present
+        if marked:
+            lines.append(
+                "  The watermark says that chibi-lab drew the picture. It outlasts JPEG, half the "
+                "size and a small crop, in which metadata are lost; but anyone who has this "
+                "package can put it into any picture, or take it out."
+            )
+        if not (self.origin or self.source_type or marked or signature):
             lines.append(
                 "  Nothing here says where the picture comes from. A model may have made it all "
                 "the same."
@@ -181,6 +214,7 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
         raise ChibiError(f"{name}: {error}") from error
     origin, origin_problem = _tried(extract, data)
     source, source_problem = _tried(source_type, data)
+    watermark, watermark_problem = _tried(_watermark, data)
     signature, signature_problem = _tried(read_signature, data, folder)
     return Findings(
         file=str(path),
@@ -190,6 +224,8 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
         ships_as=None if origin is None else shipped_as(origin.weights),
         source_type=source,
         source_type_problem=source_problem,
+        watermark=watermark,
+        watermark_problem=watermark_problem,
         signature=signature,
         signature_problem=signature_problem,
     )
@@ -214,6 +250,23 @@ def shipped_as(weights: str) -> str | None:
         raise ChibiError(f"cannot read {file}: {error.strerror}") from error
     sums = dict(line.split("  ", 1) for line in lines)
     return sums[weights].partition("/")[0] if weights in sums else None
+
+
+def _watermark(data: bytes) -> Detection:
+    """Look for the watermark in the pixels of a picture file, or of its first picture."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(MIME)) as image:
+            # Only the header was read so far: a bomb is never decoded.
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            picture.thumbnail((SEARCHED, SEARCHED))
+    except Image.DecompressionBombError as error:
+        raise ChibiError(f"it has more than {MAX_PIXELS:,} pixels") from error
+    except Exception as error:
+        # Pillow's decoders raise nearly every kind on a damaged file.
+        raise ChibiError("its pixels cannot be read") from error
+    return detect(np.asarray(picture))
 
 
 def _tried(look: Any, *given: Any) -> tuple[Any, str | None]:
