@@ -15,6 +15,7 @@ from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.provenance import embed
+from chibi_lab.studio.watermark import SMALLEST, mark
 
 FRAME_MS = 80
 
@@ -30,7 +31,8 @@ def keep(
 ) -> Path:
     """Write an avatar, or an animation of it, into a file that says where it comes from.
 
-    The file holds its origin (:func:`~chibi_lab.studio.provenance.embed`) and is signed
+    From 256 pixels on each frame has a watermark (:func:`~chibi_lab.studio.watermark.mark`). The file
+    holds its origin (:func:`~chibi_lab.studio.provenance.embed`) and is signed
     (:func:`~chibi_lab.studio.credentials.sign`). It is written beside its place and renamed.
 
     Args:
@@ -101,14 +103,22 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
-    frames = to_uint8(enlarge(different, size))[place.numpy()]
+    frames = to_uint8(enlarge(different, size))
     if not transparent:
-        return frames
+        return _marked(frames)[place.numpy()]
     alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)
-    return np.concatenate(
+    cut = np.concatenate(
         [
             to_uint8(alpha[:, :3]),
             (255 * alpha[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy(),
         ],
         axis=3,
     )
+    return _marked(cut)[place.numpy()]
+
+
+def _marked(frames: np.ndarray) -> np.ndarray:
+    """The frames with a watermark, if they are large enough for one."""
+    if min(frames.shape[1:3]) < SMALLEST:
+        return frames
+    return np.stack([mark(frame) for frame in frames])
