@@ -305,12 +305,12 @@ def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
     for row in result_of("candidates")["rows"]:
         speed, times = row["images_per_second"], row["times_the_usual"]
         assert f"| {row['way']} | {speed:.0f} | {times:.2f} |" in text_of(
-            "13_tools.ipynb"
+            "14_tools.ipynb"
         )
 
 
 def test_the_tables_of_ranks_and_shards_are_those_that_were_measured() -> None:
-    text, ranks = text_of("12_scaling.ipynb"), result_of("ranks")
+    text, ranks = text_of("13_scaling.ipynb"), result_of("ranks")
     for kind in ("gan", "vae"):
         one, two = ranks[kind]["images_per_second"].values()
         assert (
