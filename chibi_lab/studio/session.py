@@ -1,6 +1,6 @@
 """What a person does in the studio, with no widget in it: wish, start, shape, repair, go back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,12 +9,16 @@ from torch import Tensor
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import Judge
+from chibi_lab.studio.containers import split
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.painter import Approach, Painter, Recipe, missed
+from chibi_lab.studio.provenance import extract
 
 MAX_CANDIDATES = 64
 WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
 REPAIR_STEPS = 60
+VISIBLE = 0.25  # of the range of 2: a pixel that differs by more is drawn differently
+OFTEN = 0.2  # share of an attribute's values
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Session:
         self.painters, self._judge = dict(painters), judge
         self._done: list[Candidate] = []
         self._undone: list[Candidate] = []
+        self._moved: tuple[str, Candidate] | None = None
 
     def sheet(
         self, wish: Mapping[str, str], seed: int, count: int
@@ -137,6 +142,28 @@ class Session:
         )
         self.put(changed)
         return changed
+
+    def move(
+        self, what: str, change: Callable[[Recipe], Recipe], step: str
+    ) -> Candidate:
+        """Shape the picture on the table; moving the same thing again is still the same step.
+
+        Args:
+            what: The thing that is moved, such as a slider.
+            change: Makes the new recipe from the one before the thing was first moved.
+            step: What was done, in a few words.
+
+        Returns:
+            The new picture.
+
+        Raises:
+            ChibiError: If nothing is on the table, or as `change`.
+        """
+        if self._moved and self._moved[0] == what and self._moved[1] is self.current:
+            self.undo()
+        moved = self.shape(change(self.current.recipe), step)
+        self._moved = (what, moved)
+        return moved
 
     def repair(self, hole: Tensor, count: int, seed: int = 0) -> list[Candidate]:
         """Proposals for a part of the picture on the table; none is put there.
@@ -226,6 +253,25 @@ class Session:
             steps=origin.steps,
         )
 
+    def reopen_file(self, data: bytes) -> Candidate | None:
+        """What a picture file says that it was drawn from, drawn again.
+
+        Args:
+            data: Any file.
+
+        Returns:
+            The candidate, not put on the table; None if the file does not say.
+
+        Raises:
+            ChibiError: If what it says cannot be used.
+        """
+        try:
+            split(data)
+        except ChibiError:
+            return None  # no picture that could hold an origin
+        origin = extract(data)
+        return None if origin is None else self.reopen(origin)
+
     def undo(self) -> Candidate:
         """Take back the last step.
 
@@ -302,6 +348,39 @@ def repair(
             )
         recipes.append(recipe)
     return recipes, torch.where(hole, painter.draw(recipes), image)
+
+
+def place_of(
+    painter: Painter, recipe: Recipe, name: str
+) -> tuple[int, int, int, int]:
+    """Where an attribute shows in a picture: what many of its values draw there differently.
+
+    Args:
+        painter: Draws it.
+        recipe: Of the picture.
+        name: The attribute.
+
+    Returns:
+        The rectangle top, bottom, left and right in pixels, bottom and right no longer in it.
+
+    Raises:
+        ChibiError: If there is no such attribute, or it shows nowhere.
+    """
+    column = painter.schema.index(name)
+    values = painter.schema.values[column]
+    drawn = painter.draw([painter.with_value(recipe, name, value) for value in values])
+    changed = (drawn - drawn.median(0).values).abs().amax(1) > VISIBLE
+    often = changed.float().mean(0) > OFTEN
+    if not often.any():
+        raise ChibiError(f"{name} shows nowhere in this picture")
+    rows = often.any(1).nonzero().flatten()
+    columns = often.any(0).nonzero().flatten()
+    return (
+        int(rows[0]),
+        int(rows[-1]) + 1,
+        int(columns[0]),
+        int(columns[-1]) + 1,
+    )
 
 
 def _free(painter: Painter, recipe: Recipe, hole: Tensor) -> list[str]:
