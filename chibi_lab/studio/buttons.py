@@ -22,7 +22,7 @@ STYLE = """
   line-height: 24px; background-repeat: no-repeat; background-position: 50% 4px;
   background-size: auto SIDEpx; border: 2px solid transparent; }
 .SCOPE button.chibi-candidate.chibi-chosen { border-color: currentColor; font-weight: bold; }
-.SCOPE button.chibi-candidate:focus-visible { outline: 2px solid currentColor; outline-offset: 1px; }
+.SCOPE button.chibi-candidate:focus-visible { outline: 2px solid; outline-offset: 1px; }
 """
 
 

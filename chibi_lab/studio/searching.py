@@ -80,9 +80,7 @@ class Search:
             problem = str(error)
         self._end(self._found(nearest, problem))
 
-    def _found(
-        self, nearest: dict[str, Approach], problem: str | None = None
-    ) -> Found:
+    def _found(self, nearest: dict[str, Approach], problem: str | None = None) -> Found:
         steps = sum(approach.step for approach in nearest.values())
         return Found(
             tuple(

@@ -118,6 +118,11 @@ class Session:
             raise ChibiError("nothing is on the table yet: choose a candidate first")
         return self._done[-1]
 
+    @property
+    def table(self) -> Candidate | None:
+        """The picture on the table; None if nothing was chosen yet."""
+        return self._done[-1] if self._done else None
+
     def put(self, candidate: Candidate) -> None:
         """Put a candidate on the table; what was there can be had back with :meth:`undo`."""
         self._done.append(candidate)
@@ -350,9 +355,7 @@ def repair(
     return recipes, torch.where(hole, painter.draw(recipes), image)
 
 
-def place_of(
-    painter: Painter, recipe: Recipe, name: str
-) -> tuple[int, int, int, int]:
+def place_of(painter: Painter, recipe: Recipe, name: str) -> tuple[int, int, int, int]:
     """Where an attribute shows in a picture: what many of its values draw there differently.
 
     Args:
