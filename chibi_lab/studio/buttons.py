@@ -46,6 +46,7 @@ class PictureButtons:
 
         self._choose = choose
         self._buttons: list[widgets.Button] = []
+        self._labels: list[str] = []
         width = side + 12 if width is None else width
         self.sheet = widgets.GridBox(
             layout={

@@ -10,6 +10,7 @@ from chibi_lab import pretrained
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation import load_judge
 from chibi_lab.studio.buttons import picture_url, png
+from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.painter import Painter
 from chibi_lab.studio.pictures import grid
 from chibi_lab.studio.session import Candidate, Session
@@ -17,6 +18,7 @@ from chibi_lab.studio.session import Candidate, Session
 if TYPE_CHECKING:
     import ipywidgets as widgets
 
+ON_TABLE = 192  # pixels on the screen, which may show two in the place of one
 MODELS = {"GAN": "modern-gan", "VAE": "modern-vae"}
 NOTHING = (
     "Nothing is on the table yet: choose a candidate below, or start from a picture."
@@ -30,6 +32,11 @@ STYLE = """
 .SCOPE figure { margin: 4px 0; } .SCOPE img { display: block; }
 .SCOPE .chibi-steps button { height: 34px; line-height: 32px; }
 .SCOPE .chibi-steps button.mod-active { font-weight: bold; text-decoration: underline; }
+.SCOPE .chibi-upload { font-size: 0; }  /* it would count the files */
+.SCOPE .chibi-upload i { font-size: var(--jp-widgets-font-size, 13px); }
+.SCOPE .chibi-upload::after { content: "Choose a picture";
+  font-size: var(--jp-widgets-font-size, 13px); }
+.SCOPE .chibi-framed img { image-rendering: pixelated; }
 .SCOPE .chibi-framed { position: relative; display: inline-block; }
 .SCOPE .chibi-framed span { position: absolute; box-sizing: border-box;
   border: 2px dashed #000; outline: 2px solid #fff; }
@@ -161,8 +168,10 @@ class Studio:
             said = describe(now)
             steps = f"<p>{escape(', '.join(now.steps))}</p>" if now.steps else ""
             self._words.value = f"<h3>{escape(said)}</h3>{steps}"
+            # As it will be kept.
+            large = enlarge(now.image[None], 2 * ON_TABLE)[0]
             self._picture.value = (
-                f'<img src="{picture_url(now.image)}" height="192" '
+                f'<img src="{picture_url(large)}" height="{ON_TABLE}" '
                 f'alt="On the table: {escape(said)}">'
             )
         for button in (self._undo, self._redo):

@@ -1,5 +1,6 @@
 """The five parts of the studio's panel. What they do is in :class:`Session` and beside it."""
 
+import math
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -30,10 +31,11 @@ from chibi_lab.studio.sliders import (
 COUNT = 8  # candidates of each painter
 PROPOSALS = 4
 MAX_SEED = 2**31 - 1
+LEAST_STEPS = 40  # of a slider
 SIZES = (64, 128, 256, 512, 1024)
 BLINK_FRAMES, TURN_FRAMES = 24, 24
 TURN_STOPS = 3
-LARGE, MIDDLE, SMALL = 92, 64, 44  # pixels of a picture on the screen
+LARGE, SMALL, SWATCH = 92, 44, 62  # pixels on the screen
 WIDE = {"width": "290px"}
 LABELLED = {"description_width": "110px"}
 SWATCHES = {
@@ -101,6 +103,12 @@ class Section:
         self.changed()
         return f"{describe(candidate)} is on the table."
 
+    def tick(self, buttons: PictureButtons, candidates: list[Candidate]) -> None:
+        """Tick the one of some candidates that lies on the table as it was drawn."""
+        now = self.session.table
+        places = [place for place, each in enumerate(candidates) if each is now]
+        buttons.mark(places[0] if places else None)
+
 
 class Wish(Section):
     """What the avatar should be, and sheets of candidates.
@@ -127,7 +135,7 @@ class Wish(Section):
                 pictures.append(self._pictures(name, values, images, SMALL, 52))
             elif name in SWATCHES:
                 swatches.append(
-                    self._pictures(name, values, _colours(name, values), 24, 66)
+                    self._pictures(name, values, _colours(name, values), 24, SWATCH)
                 )
             else:
                 self._dropdowns[name] = self._dropdown(name, values)
@@ -164,7 +172,7 @@ class Wish(Section):
         ]
         self.lay_out(
             *pictures,
-            _wrapped(swatches, "18px"),
+            _wrapped(swatches, "16px"),
             _wrapped(list(self._dropdowns.values())),
             _wrapped([self.seed, new]),
             _wrapped(blocks, "16px"),
@@ -186,10 +194,8 @@ class Wish(Section):
 
     def show(self) -> None:
         """Tick the candidate that lies on the table as it was drawn."""
-        now = self.session.table
         for name, block in self._blocks.items():
-            places = [p for p, c in enumerate(self.sheets[name]) if c is now]
-            block.mark(places[0] if places else None)
+            self.tick(block, self.sheets[name])
 
     def _next_sheet(self) -> str:
         """The next seed; setting it draws."""
@@ -197,9 +203,9 @@ class Wish(Section):
             self.seed.value += 1
         return f"Seed {self.seed.value}: {COUNT} candidates each. Choose one to go on."
 
-    def _ask(self, name: str, value: str | None) -> str:
+    def _ask(self, name: str, value: str) -> str:
         self._wish.pop(name, None)
-        if value is not None:
+        if value:
             self._wish[name] = value
         return self.draw()
 
@@ -215,7 +221,7 @@ class Wish(Section):
 
         def choose(place: int) -> None:
             self._choices[name].mark(place)
-            value = values[place - 1] if place else None
+            value = values[place - 1] if place else ""
             self.told(lambda: self._ask(name, value), "Drawing candidates …")(None)
 
         buttons = self._choices[name] = PictureButtons(choose, side, width)
@@ -229,7 +235,7 @@ class Wish(Section):
         title = widgets.HTML(f"<h4>{escape(words(name)).capitalize()}</h4>")
         few = len(values) < 12
         layout = {
-            "flex": f"0 1 {min(len(values) + 1, 6) * 70}px" if few else "1 1 100%",
+            "flex": f"0 1 {(len(values) + 1) * (SWATCH + 4)}px" if few else "1 1 100%",
             "overflow": "visible",
         }
         if not few:
@@ -239,8 +245,8 @@ class Wish(Section):
 
     def _dropdown(self, name: str, values: tuple[str, ...]) -> widgets.Dropdown:
         dropdown = widgets.Dropdown(
-            options=[("any", None), *((value, value) for value in values)],
-            value=None,
+            options=[("any", ""), *((value, value) for value in values)],
+            value="",
             description=words(name).capitalize(),
             layout={"width": "230px"},
             style={"description_width": "80px"},
@@ -262,8 +268,12 @@ class Start(Section):
             description="Choose a picture",
             tooltip="Open a picture from this computer",
             layout={"width": "200px"},
+        ).add_class("chibi-upload")
+        opened = self.told(self._open, "Opening …")
+        # When a file was read, the field is emptied, so that the same one can be given again.
+        self._upload.observe(
+            lambda change: change["new"] and opened(change), names="value"
         )
-        self._upload.observe(self.told(self._open, "Opening …"), names="value")
         self._stop = widgets.Button(
             description="Stop",
             tooltip="End the search with what was found",
@@ -293,17 +303,18 @@ class Start(Section):
             _wrapped([self._given, self._buttons.sheet], "16px"),
         )
 
+    def show(self) -> None:
+        """Tick what was chosen."""
+        self.tick(self._buttons, self._found)
+
     def _open(self) -> str:
-        if not self._upload.value:
-            return ""
         if self.search is not None:
             self.search.stop()
             self.search.wait()
         data = bytes(self._upload.value[0]["content"])
-        self._upload.unobserve_all("value")
         self._upload.value = ()
-        self._upload.observe(self.told(self._open, "Opening …"), names="value")
-        self._given.value, self._buttons.sheet.children = "", []
+        self._given.value, self._found = "", []
+        self._buttons.show([], [], [], None)
         self._progress.value = 0
         why = ""
         try:
@@ -358,6 +369,7 @@ class Shape(Section):
         self._wish_section = wish
         self._known: dict[str, list[Slider]] = {}
         self._sliders: dict[str, widgets.FloatSlider] = {}
+        self._places: dict[str, float] = {}  # where they stand
         self._showing = False
         self._painter_shown = ""
         self._slider_box = _wrapped([])
@@ -417,11 +429,9 @@ class Shape(Section):
             self._slider_box.children = list(self._sliders.values())
             self._painter_shown = now.painter
         for slider in self._known[now.painter]:
-            widget = self._sliders[slider.label]
             place = place_on(painter, now.recipe, slider)
-            # What is being moved is not pulled back to a multiple of its step.
-            if abs(widget.value - place) > widget.step:
-                widget.value = place
+            self._places[slider.label] = place
+            self._sliders[slider.label].value = place
         others = self._wish_section.sheets.get(now.painter, [])
         if others is not self._others:
             self._others, self._other = others, None
@@ -437,18 +447,22 @@ class Shape(Section):
         self._showing = False
 
     def _slider(self, slider: Slider) -> widgets.FloatSlider:
+        gaps = len(slider.stops) - 1
+        # The sliders meet each stop.
         widget = widgets.FloatSlider(
             0,
             min=0,
             max=1,
-            step=0.02,
+            step=1 / (gaps * math.ceil(LEAST_STEPS / gaps)),
             description=slider.label.capitalize(),
             layout={"width": "360px"},
             style=LABELLED,
         )
 
         def moved(change: Mapping[str, Any]) -> None:
-            if not self._showing:
+            # The page sends back a value that it was given, rounded in its way.
+            far = abs(change["new"] - self._places[slider.label]) > widget.step / 2
+            if far and not self._showing:
                 self.told(lambda: self._slide(slider, change["new"]))(None)
 
         widget.observe(moved, names="value")
@@ -590,6 +604,7 @@ class Repair(Section):
 
     def show(self) -> None:
         """The picture on the table, with a frame around what is to be drawn anew."""
+        self.tick(self._buttons, self._proposals)
         now = self.session.table
         if now is None:
             self._frame.value = "<p>Choose a candidate first.</p>"

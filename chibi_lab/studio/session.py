@@ -17,8 +17,9 @@ from chibi_lab.studio.provenance import extract
 MAX_CANDIDATES = 64
 WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
 REPAIR_STEPS = 60
-VISIBLE = 0.25  # of the range of 2: a pixel that differs by more is drawn differently
-OFTEN = 0.2  # share of an attribute's values
+# Share of what an attribute changes that a frame for it leaves out on each of its four sides: in
+# all less than what WITHIN allows.
+OUTSIDE = (1 - WITHIN) / 5
 
 
 @dataclass(frozen=True)
@@ -356,7 +357,7 @@ def repair(
 
 
 def place_of(painter: Painter, recipe: Recipe, name: str) -> tuple[int, int, int, int]:
-    """Where an attribute shows in a picture: what many of its values draw there differently.
+    """Where an attribute shows in a picture: a frame large enough for :func:`repair` to change it.
 
     Args:
         painter: Draws it.
@@ -367,32 +368,32 @@ def place_of(painter: Painter, recipe: Recipe, name: str) -> tuple[int, int, int
         The rectangle top, bottom, left and right in pixels, bottom and right no longer in it.
 
     Raises:
-        ChibiError: If there is no such attribute, or it shows nowhere.
+        ChibiError: If there is no such attribute.
     """
-    column = painter.schema.index(name)
-    values = painter.schema.values[column]
-    drawn = painter.draw([painter.with_value(recipe, name, value) for value in values])
-    changed = (drawn - drawn.median(0).values).abs().amax(1) > VISIBLE
-    often = changed.float().mean(0) > OFTEN
-    if not often.any():
-        raise ChibiError(f"{name} shows nowhere in this picture")
-    rows = often.any(1).nonzero().flatten()
-    columns = often.any(0).nonzero().flatten()
-    return (
-        int(rows[0]),
-        int(rows[-1]) + 1,
-        int(columns[0]),
-        int(columns[-1]) + 1,
-    )
+    changes = _changes(painter, recipe, name)
+    return (*_bounds(changes.sum(1)), *_bounds(changes.sum(0)))
+
+
+def _bounds(sums: Tensor) -> tuple[int, int]:
+    """From where to where nearly all of some changes are."""
+    before = sums.cumsum(0) / sums.sum()
+    ends = torch.tensor([OUTSIDE, 1 - OUTSIDE])
+    first, last = torch.searchsorted(before, ends).tolist()
+    return first, min(last, len(sums) - 1) + 1
+
+
+def _changes(painter: Painter, recipe: Recipe, name: str) -> Tensor:
+    """How much each pixel depends on an attribute, (H, W)."""
+    values = painter.schema.values[painter.schema.index(name)]
+    others = [painter.with_value(recipe, name, value) for value in values]
+    return (painter.draw(others) - painter.draw([recipe])[0]).square().sum((0, 1))
 
 
 def _free(painter: Painter, recipe: Recipe, hole: Tensor) -> list[str]:
     """The attributes that change hardly anything outside of the hole."""
     free = []
-    now = painter.draw([recipe])[0]
-    for name, values in zip(painter.schema.names, painter.schema.values, strict=True):
-        others = [painter.with_value(recipe, name, value) for value in values]
-        changes = (painter.draw(others) - now).square().sum((0, 1))
+    for name in painter.schema.names:
+        changes = _changes(painter, recipe, name)
         if changes[hole].sum() > WITHIN * changes.sum():
             free.append(name)
     return free

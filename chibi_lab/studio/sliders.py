@@ -100,14 +100,14 @@ def place_on(painter: Painter, recipe: Recipe, slider: Slider) -> float:
 
     Returns:
         From 0 to 1, the mean of the stops that the recipe holds. If it holds none of them, 1 where
-        the left end is "none", such as for other glasses, and 0 elsewhere.
+        the left end is "none", such as for glasses of another kind, and the middle elsewhere.
     """
     column = painter.schema.index(slider.name)
     values = painter.schema.values[column]
     shares = recipe.shares.split(tuple(map(len, painter.schema.values)))[column]
     held = torch.stack([shares[values.index(stop)] for stop in slider.stops])
     if held.sum() < HELD:
-        return float(slider.stops[0] == "none")
+        return 1.0 if slider.stops[0] == "none" else 0.5
     places = torch.linspace(0, 1, len(slider.stops))
     return float((held * places).sum() / held.sum())
 
