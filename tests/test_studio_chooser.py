@@ -74,7 +74,9 @@ def pictures(text: str) -> list[np.ndarray]:
 
 def sheet_pictures(chooser: AvatarChooser) -> list[np.ndarray]:
     (style,) = [
-        w for w in inside(chooser.panel) if "<style>" in str(getattr(w, "value", ""))
+        w
+        for w in inside(chooser.panel)
+        if "background-image" in str(getattr(w, "value", ""))
     ]
     return pictures(style.value)
 

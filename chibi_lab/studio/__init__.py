@@ -4,6 +4,7 @@ from chibi_lab.studio.choice import AvatarChoice
 from chibi_lab.studio.chooser import AvatarChooser
 from chibi_lab.studio.figures import use_book_style
 from chibi_lab.studio.origin import Origin
+from chibi_lab.studio.panel import Studio
 from chibi_lab.studio.pictures import film_strip, grid, save_avatar
 from chibi_lab.studio.provenance import embed, extract
 
@@ -11,6 +12,7 @@ __all__ = [
     "AvatarChoice",
     "AvatarChooser",
     "Origin",
+    "Studio",
     "embed",
     "extract",
     "film_strip",

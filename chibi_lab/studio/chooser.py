@@ -1,36 +1,22 @@
 """The avatar chooser: widgets over :class:`AvatarChoice`."""
 
-import base64
-import io
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from PIL import Image
-from torch import Tensor
+from typing import Any
 
 from chibi_lab.errors import ChibiError
+from chibi_lab.studio.buttons import PictureButtons, picture_url, png
 from chibi_lab.studio.choice import MAX_CANDIDATES, AvatarChoice
 from chibi_lab.studio.pictures import grid
 from chibi_lab.training import Run
-
-if TYPE_CHECKING:
-    import ipywidgets as widgets
 
 SIZES = (128, 256, 512, 1024, 2048)
 MAX_SEED = 2**31 - 1
 NUMBER_WIDTH = "180px"
 
-# Every candidate is a real button with its picture as background, so that the keyboard and a
-# screen reader reach it too. What is chosen is marked by a tick, not by colour alone.
-STYLE = """
-.SCOPE button.chibi-candidate { width: 108px; height: 128px; padding: 102px 0 0; margin: 0;
-  line-height: 24px; background-repeat: no-repeat; background-position: 50% 4px;
-  background-size: auto 96px; image-rendering: pixelated; border: 2px solid transparent; }
-.SCOPE button.chibi-candidate.chibi-chosen { border-color: currentColor; font-weight: bold; }
-.SCOPE img { image-rendering: pixelated; display: block; }
-"""
+SIDE = 96  # pixels of a candidate on the screen
+STYLE = ".SCOPE button, .SCOPE img { image-rendering: pixelated; } .SCOPE img { display: block; }"
 
 
 class AvatarChooser:
@@ -85,13 +71,8 @@ class AvatarChooser:
             layout={"width": NUMBER_WIDTH},
         )
         self._style = widgets.HTML()
-        self._buttons: list[widgets.Button] = []
-        self._sheet = widgets.GridBox(
-            layout={
-                "grid_template_columns": "repeat(auto-fill, 108px)",
-                "grid_gap": "4px",
-                "align_content": "flex-start",
-            }
+        self._pictures = PictureButtons(
+            lambda place: self._told(lambda: self._choose(place))(None), SIDE
         )
         self._preview = widgets.HTML()
         self._file = widgets.Text(
@@ -124,19 +105,23 @@ class AvatarChooser:
                 self._message,
             ]
         )
-        self._sheet.layout.flex = "1 1 460px"
+        self._pictures.sheet.layout.flex = "1 1 460px"
         chosen.layout.flex = "0 0 320px"
         self.panel = widgets.VBox(
             [
                 self._style,
+                self._pictures.style,
                 widgets.HBox(
                     [self._model, self._seed, self._count], layout={"flex_flow": "wrap"}
                 ),
-                widgets.HBox([self._sheet, chosen], layout={"flex_flow": "wrap"}),
+                widgets.HBox(
+                    [self._pictures.sheet, chosen], layout={"flex_flow": "wrap"}
+                ),
             ]
         )
-        self._scope = f"chibi-chooser-{self.panel.model_id}"
-        self.panel.add_class(self._scope)
+        scope = f"chibi-chooser-{self.panel.model_id}"
+        self.panel.add_class(scope)
+        self._style.value = f"<style>{STYLE.replace('SCOPE', scope)}</style>"
         self._show()
 
     def __repr__(self) -> str:
@@ -149,7 +134,7 @@ class AvatarChooser:
         return {
             **bundle,
             "text/plain": repr(self),
-            "image/png": _png(grid(self.choice.images)),
+            "image/png": png(grid(self.choice.images)),
         }
 
     def _told(self, action: Callable[[], str]) -> Callable[[Any], None]:
@@ -181,41 +166,16 @@ class AvatarChooser:
     def _show(self) -> str:
         """Bring sheet and preview up to date with the choice."""
         choice = self.choice
-        while len(self._buttons) < len(choice.images):
-            self._buttons.append(self._candidate(len(self._buttons)))
-        rules = [STYLE.replace("SCOPE", self._scope)]
-        for place, image in enumerate(choice.images):
-            button, chosen = self._buttons[place], place == choice.index
-            button.description = f"✓ {place + 1}" if chosen else f"{place + 1}"
-            (button.add_class if chosen else button.remove_class)("chibi-chosen")
-            rules.append(
-                f".{self._scope} button.chibi-candidate-{place} "
-                f'{{ background-image: url("data:image/png;base64,{_picture(image)}"); }}'
-            )
-        self._style.value = f"<style>{''.join(rules)}</style>"
-        self._sheet.children = self._buttons[: len(choice.images)]
+        places = range(1, len(choice.images) + 1)
+        self._pictures.show(
+            choice.images,
+            [f"{place}" for place in places],
+            [f"Choose avatar {place}" for place in places],
+            choice.index,
+        )
         words = f"Avatar {choice.index + 1}, {choice.model}, seed {choice.seed}"
         self._preview.value = (
-            f'<img src="data:image/png;base64,{_picture(choice.images[choice.index])}" '
+            f'<img src="{picture_url(choice.images[choice.index])}" '
             f'height="256" alt="{escape(words)}">{escape(words)}'
         )
         return f"{words} is chosen."
-
-    def _candidate(self, place: int) -> "widgets.Button":
-        import ipywidgets as widgets
-
-        button = widgets.Button(tooltip=f"Choose avatar {place + 1}")
-        button.add_class("chibi-candidate").add_class(f"chibi-candidate-{place}")
-        button.on_click(self._told(lambda: self._choose(place)))
-        return button
-
-
-def _picture(image: Tensor) -> str:
-    return _png(grid(image[None], gap=0))
-
-
-def _png(picture: Image.Image) -> str:
-    """A picture as PNG in base64."""
-    file = io.BytesIO()
-    picture.save(file, format="png")
-    return base64.b64encode(file.getvalue()).decode()

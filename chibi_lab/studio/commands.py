@@ -18,13 +18,13 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.studio.animation import blink, turn
 from chibi_lab.studio.enlarging import LEAST, MOST, enlarge
 from chibi_lab.studio.keeping import check_name, keep
-from chibi_lab.studio.opening import open_picture
+from chibi_lab.studio.opening import nearness, open_picture
 from chibi_lab.studio.pictures import grid, save_picture
 from chibi_lab.studio.provenance import extract
-from chibi_lab.studio.session import Candidate, Session, judgement, open_session
+from chibi_lab.studio.session import Candidate, Session, open_session
 from chibi_lab.studio.sliders import fits, slide, sliders
 
-Model = Literal["modern-vae", "modern-gan"]
+Model = Literal["vae", "gan"]
 Wishes = Annotated[
     UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")
 ]
@@ -47,7 +47,7 @@ class Create:
     """Seed of the candidates."""
     candidate: int = 1
     """Which candidate of the seed, from 1; --sheet shows the first 16."""
-    model: Model = "modern-vae"
+    model: Model = "vae"
     """Who draws."""
     sheet: bool = False
     """Write a PNG picture of the first 16 candidates, in rows of 8, to choose one from."""
@@ -65,7 +65,9 @@ class Create:
         check_name(self.out, self.overwrite)
         session = open_session()
         count = SHEET if self.sheet else self.candidate
-        candidates = session.sheet(wish_of(self.wishes), self.seed, count)[self.model]
+        candidates = session.sheet(wish_of(self.wishes), self.seed, count)[
+            self.model.upper()
+        ]
         if self.sheet:
             save_picture(
                 grid(torch.stack([each.image for each in candidates])), self.out
@@ -341,8 +343,9 @@ def _searched(session: Session, file: Path) -> Candidate:
         found.append(
             (near.error, Candidate(name, near.recipe, near.image, steps=("picture",)))
         )
-    error, nearest = min(found, key=lambda each: each[0])
-    print(f"{file}: {judgement(error)} ({nearest.painter})", file=sys.stderr)
+    _, nearest = min(found, key=lambda each: each[0])
+    errors = {candidate.painter: error for error, candidate in found}
+    print(f"{file}: {nearness(errors)}", file=sys.stderr)
     return nearest
 
 

@@ -67,6 +67,28 @@ def keep(
     return path
 
 
+def place_in(folder: Path | str, name: str) -> Path:
+    """The file that a name stands for, which must lie in a folder.
+
+    Args:
+        folder: The folder.
+        name: What a person typed; spaces around it do not count.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ChibiError: If there is no name, or it leads out of the folder.
+    """
+    name = name.strip()
+    if not name or "\0" in name:
+        raise ChibiError("the file needs a name, such as my-avatar.png")
+    path = Path(folder, name)
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise ChibiError(f"{name} leads out of the folder {Path(folder).resolve()}")
+    return path
+
+
 def check_name(path: Path, overwrite: bool) -> str:
     """Whether a file can be kept under a name, asked before work is spent on it.
 

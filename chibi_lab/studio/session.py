@@ -1,7 +1,6 @@
 """What a person does in the studio, with no widget in it: wish, start, shape, repair, go back."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,10 @@ from torch import Tensor
 
 from chibi_lab import pretrained
 from chibi_lab.errors import ChibiError
+from chibi_lab.studio.containers import split
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.painter import Approach, Painter, Recipe, missed
+from chibi_lab.studio.provenance import extract
 from chibi_lab.studio.sliders import mix
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 64
 WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
 REPAIR_STEPS = 60
-PAINTERS = ("modern-gan", "modern-vae")
-# Mean squared error after 100 steps: avatars of the style end at 0.003 at most, the same heads in
-# colours that no model saw at 0.014 at least (benchmarks/inversion.py, the nearer of both models).
-FAR = 0.01
+PAINTERS = {"GAN": "modern-gan", "VAE": "modern-vae"}
+# Share of what an attribute changes that a frame for it leaves out on each of its four sides: in
+# all less than what WITHIN allows.
+OUTSIDE = (1 - WITHIN) / 5
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Candidate:
 
 
 def open_session() -> "Session":
-    """A session with the two painters that ship, and the judge.
+    """A session with the painters that ship, "GAN" and "VAE", and the judge.
 
     Raises:
         ChibiError: If their weights are not those that shipped.
@@ -62,26 +63,10 @@ def open_session() -> "Session":
     from chibi_lab.evaluation import load_judge
 
     judge = load_judge(pretrained.path("judge") / "judge.safetensors")
-    painters = {name: Painter(pretrained.open_run(name)) for name in PAINTERS}
+    painters = {
+        name: Painter(pretrained.open_run(run)) for name, run in PAINTERS.items()
+    }
     return Session(painters, judge)
-
-
-def judgement(error: float) -> str:
-    """How near a search came, in words.
-
-    Args:
-        error: Mean squared error at the end of it.
-
-    Returns:
-        A sentence without its full stop.
-    """
-    decibels = 10 * math.log10(4 / max(error, 1e-10))
-    if error > FAR:
-        return (
-            f"unlike anything the models know, the nearest that they can draw is {decibels:.1f} dB "
-            "away"
-        )
-    return f"found, {decibels:.1f} dB"
 
 
 class Session:
@@ -89,6 +74,7 @@ class Session:
 
     Attributes:
         painters: Those who draw, by the name that a person sees.
+        judge: Says what a picture shows.
 
     Args:
         painters: At least one, all with the attributes that the judge reads.
@@ -101,9 +87,10 @@ class Session:
     def __init__(self, painters: Mapping[str, Painter], judge: "Judge") -> None:
         if not painters:
             raise ChibiError("the studio needs at least one painter")
-        self.painters, self._judge = dict(painters), judge
+        self.painters, self.judge = dict(painters), judge
         self._done: list[Candidate] = []
         self._undone: list[Candidate] = []
+        self._moved: tuple[str, Candidate] | None = None
 
     def sheet(
         self, wish: Mapping[str, str], seed: int, count: int
@@ -127,7 +114,7 @@ class Session:
         for painter_name, painter in self.painters.items():
             recipes, _ = painter.compose(wish, seed, count)
             images = painter.draw(recipes)
-            wrong = missed(painter.schema.ask(wish), self._judge.read(images))
+            wrong = missed(painter.schema.ask(wish), self.judge.read(images))
             sheets[painter_name] = [
                 Candidate(
                     painter_name,
@@ -155,6 +142,11 @@ class Session:
             raise ChibiError("nothing is on the table yet: choose a candidate first")
         return self._done[-1]
 
+    @property
+    def table(self) -> Candidate | None:
+        """The picture on the table; None if nothing was chosen yet."""
+        return self._done[-1] if self._done else None
+
     def put(self, candidate: Candidate) -> None:
         """Put a candidate on the table; what was there can be had back with :meth:`undo`."""
         self._done.append(candidate)
@@ -179,6 +171,28 @@ class Session:
         )
         self.put(changed)
         return changed
+
+    def move(
+        self, what: str, change: Callable[[Recipe], Recipe], step: str
+    ) -> Candidate:
+        """Shape the picture on the table; moving the same thing again is still the same step.
+
+        Args:
+            what: The thing that is moved, such as a slider.
+            change: Makes the new recipe from the one before the thing was first moved.
+            step: What was done, in a few words.
+
+        Returns:
+            The new picture.
+
+        Raises:
+            ChibiError: If nothing is on the table, or as `change`.
+        """
+        if self._moved and self._moved[0] == what and self._moved[1] is self.current:
+            self.undo()
+        moved = self.shape(change(self.current.recipe), step)
+        self._moved = (what, moved)
+        return moved
 
     def blend(self, other: Candidate, much: float) -> Candidate:
         """Move the picture on the table towards another one.
@@ -237,7 +251,7 @@ class Session:
             ChibiError: As :meth:`Painter.approach`.
         """
         painter = self.painters[name]
-        return painter.approach(image, painter.recognise(image, self._judge), steps)
+        return painter.approach(image, painter.recognise(image, self.judge), steps)
 
     def origin(self, candidate: Candidate) -> Origin:
         """What made a candidate, for the file that it is kept in.
@@ -291,6 +305,25 @@ class Session:
             number=origin.candidate,
             steps=origin.steps,
         )
+
+    def reopen_file(self, data: bytes) -> Candidate | None:
+        """What a picture file says that it was drawn from, drawn again.
+
+        Args:
+            data: Any file.
+
+        Returns:
+            The candidate, not put on the table; None if the file does not say.
+
+        Raises:
+            ChibiError: If what it says cannot be used.
+        """
+        try:
+            split(data)
+        except ChibiError:
+            return None  # no picture that could hold an origin
+        origin = extract(data)
+        return None if origin is None else self.reopen(origin)
 
     def undo(self) -> Candidate:
         """Take back the last step.
@@ -370,13 +403,44 @@ def repair(
     return recipes, torch.where(hole, painter.draw(recipes), image)
 
 
+def place_of(painter: Painter, recipe: Recipe, name: str) -> tuple[int, int, int, int]:
+    """Where an attribute shows in a picture: a frame large enough for :func:`repair` to change it.
+
+    Args:
+        painter: Draws it.
+        recipe: Of the picture.
+        name: The attribute.
+
+    Returns:
+        The rectangle top, bottom, left and right in pixels, bottom and right no longer in it.
+
+    Raises:
+        ChibiError: If there is no such attribute.
+    """
+    changes = _changes(painter, recipe, name)
+    return (*_bounds(changes.sum(1)), *_bounds(changes.sum(0)))
+
+
+def _bounds(sums: Tensor) -> tuple[int, int]:
+    """From where to where nearly all of some changes are."""
+    before = sums.cumsum(0) / sums.sum()
+    ends = torch.tensor([OUTSIDE, 1 - OUTSIDE])
+    first, last = torch.searchsorted(before, ends).tolist()
+    return first, min(last, len(sums) - 1) + 1
+
+
+def _changes(painter: Painter, recipe: Recipe, name: str) -> Tensor:
+    """How much each pixel depends on an attribute, (H, W)."""
+    values = painter.schema.values[painter.schema.index(name)]
+    others = [painter.with_value(recipe, name, value) for value in values]
+    return (painter.draw(others) - painter.draw([recipe])[0]).square().sum((0, 1))
+
+
 def _free(painter: Painter, recipe: Recipe, hole: Tensor) -> list[str]:
     """The attributes that change hardly anything outside of the hole."""
     free = []
-    now = painter.draw([recipe])[0]
-    for name, values in zip(painter.schema.names, painter.schema.values, strict=True):
-        others = [painter.with_value(recipe, name, value) for value in values]
-        changes = (painter.draw(others) - now).square().sum((0, 1))
+    for name in painter.schema.names:
+        changes = _changes(painter, recipe, name)
         if changes[hole].sum() > WITHIN * changes.sum():
             free.append(name)
     return free

@@ -10,6 +10,7 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.studio.painter import Painter, Recipe
 
 RULED = 1  # a value that is seen with one value of another attribute, no more
+HELD = 0.05  # share from which on a recipe holds a value
 VISIBLE = 0.25  # of the range of 2: a pixel that differs by more belongs to the part
 
 
@@ -93,6 +94,28 @@ def slide(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> Rec
     return painter.with_value(left, slider.name, slider.stops[int(stop) + 1], between)
 
 
+def place_on(painter: Painter, recipe: Recipe, slider: Slider) -> float:
+    """Where a slider stands for a recipe.
+
+    Args:
+        painter: Whose recipe it is.
+        recipe: Any.
+        slider: One of the painter's sliders.
+
+    Returns:
+        From 0 to 1, the mean of the stops that the recipe holds. If it holds none of them, 1 where
+        the left end is "none", such as for glasses of another kind, and the middle elsewhere.
+    """
+    column = painter.schema.index(slider.name)
+    values = painter.schema.values[column]
+    shares = recipe.shares.split(tuple(map(len, painter.schema.values)))[column]
+    held = torch.stack([shares[values.index(stop)] for stop in slider.stops])
+    if held.sum() < HELD:
+        return 1.0 if slider.stops[0] == "none" else 0.5
+    places = torch.linspace(0, 1, len(slider.stops))
+    return float((held * places).sum() / held.sum())
+
+
 def fits(painter: Painter, recipe: Recipe, slider: Slider, place: float) -> bool:
     """Whether the model ever saw what a slider asks for together with the rest of a recipe.
 
@@ -135,8 +158,19 @@ def _check_place(place: float) -> None:
         raise ChibiError(f"place is {place}: it must be from 0 to 1")
 
 
-def _each(painter: Painter, name: str) -> Tensor:
-    """One avatar with each value of an attribute, (values, 3, H, W)."""
+def each_value(painter: Painter, name: str) -> Tensor:
+    """One avatar with each value of an attribute.
+
+    Args:
+        painter: Draws it.
+        name: The attribute.
+
+    Returns:
+        (values, 3, H, W) in [-1, 1].
+
+    Raises:
+        ChibiError: If there is no such attribute.
+    """
     column = painter.schema.index(name)
     (recipe,), _ = painter.compose({}, seed=0, count=1)
     values = painter.schema.values[column]
@@ -145,18 +179,18 @@ def _each(painter: Painter, name: str) -> Tensor:
 
 def _lightness(painter: Painter, name: str) -> np.ndarray:
     """How dark each value makes the picture."""
-    return -_each(painter, name).mean((1, 2, 3)).numpy()
+    return -each_value(painter, name).mean((1, 2, 3)).numpy()
 
 
 def _area(painter: Painter, name: str) -> np.ndarray:
     """How many pixels each value takes: those that differ from what most values leave there."""
-    drawn = _each(painter, name)
+    drawn = each_value(painter, name)
     ground = drawn.median(0).values
     return ((drawn - ground).abs().amax(1) > VISIBLE).sum((1, 2)).numpy()
 
 
 def _size(painter: Painter, name: str) -> np.ndarray:
     """How many pixels each value but the first, none, takes."""
-    bare, *others = _each(painter, name)
+    bare, *others = each_value(painter, name)
     changed = (torch.stack(others) - bare).abs().amax(1) > VISIBLE
     return changed.sum((1, 2)).numpy()
