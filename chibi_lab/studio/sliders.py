@@ -38,7 +38,7 @@ def sliders(painter: Painter) -> list[Slider]:
     Skin runs from light to dark and from cool to warm by its colour as drawn, hair from short to
     long and the mouth from closed to wide by the area that they take. A value that dictates
     another attribute is left out, as the shorn head that has no colour of hair. Glasses run from
-    none to those that hide least, earrings from none to those that show most.
+    none to rather thin ones, earrings from none to those that show most.
 
     Args:
         painter: Knows the attributes of the book's avatars, or some of them.
@@ -59,12 +59,12 @@ def sliders(painter: Painter) -> list[Slider]:
             free = ranked[painter.companions(name)[ranked] > RULED]
             stops = tuple(map(str, values[free]))
             found.append(Slider(label, name, stops, smooth=name == "skin_color"))
-    for name, choose in (("glasses", np.argmin), ("earrings", np.argmax)):
+    for name, rank in (("glasses", 0.25), ("earrings", 1.0)):
         if name in painter.schema.names:
             _, *values = painter.schema.values[painter.schema.index(name)]
-            found.append(
-                Slider(name, name, ("none", values[choose(_size(painter, name))]))
-            )
+            ranked = np.argsort(_size(painter, name), kind="stable")
+            value = values[ranked[int(rank * (len(values) - 1))]]
+            found.append(Slider(name, name, ("none", value)))
     return found
 
 
