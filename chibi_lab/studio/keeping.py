@@ -111,7 +111,8 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
-    frames = to_uint8(enlarge(different, size))[place]
+    # As an array: a tensor of one number would be taken for that number.
+    frames = to_uint8(enlarge(different, size))[place.numpy()]
     if not transparent:
         return frames
     alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)
