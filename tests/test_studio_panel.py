@@ -141,7 +141,7 @@ def test_what_is_chosen_lies_on_the_table_with_a_tick(studio: Studio) -> None:
     button(studio, "Choose two 3 ").click()
     current = studio.session.current
     assert (current.painter, current.number) == ("two", 3)
-    assert button(studio, "Choose two 3 ").description == "✓ 3"
+    assert button(studio, "Choose two 3 ").description == "▸ 3"
     assert said(studio, "Two 3 of seed 0 is on the table")
     assert any(
         'alt="On the table: two 3 of seed 0"' in w.value

@@ -164,6 +164,7 @@ class Wish(Section):
                     lambda: self.put(self.sheets[name][place]), "One moment …"
                 )(None),
                 LARGE,
+                mark="▸",  # a tick says that the wish is met
             )
             for name in session.painters
         }
