@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from chibi_lab.studio.findings import examine
 
@@ -153,6 +154,7 @@ def test_from_a_wish_to_a_file_that_verifies(page: Any, lab: tuple[str, Path]) -
     page.click("button[title='Save the picture on the table']")
     page.locator("p[role=status]", has_text="Saved as").wait_for()
     assert not (work.parent / "me.png").exists()
+    assert Image.open(work / "me.png").size == (512, 512)
     findings = examine(work / "me.png")
     assert findings.signature.valid and not findings.signature.changed
     assert findings.ships_as == "modern-gan"

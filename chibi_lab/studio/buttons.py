@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WORDS = 24  # pixels below a picture, for its label
 
-# Every button has its picture as background. What is chosen is marked by a tick, not by colour
+# Every button has its picture as background. What is chosen is marked by a sign, not by colour
 # alone.
 STYLE = """
 .SCOPE button.chibi-candidate { width: WIDTHpx; height: HEIGHTpx; padding: TOPpx 0 0; margin: 0;
@@ -33,6 +33,7 @@ class PictureButtons:
         choose: Called with the place of a button that was pressed.
         side: Height of the pictures on the screen, in pixels.
         width: Width of a button, in pixels; by default a little more than the height.
+        mark: What stands before the label of the one that is chosen.
 
     Attributes:
         sheet: The buttons, as a widget.
@@ -40,11 +41,15 @@ class PictureButtons:
     """
 
     def __init__(
-        self, choose: Callable[[int], None], side: int, width: int | None = None
+        self,
+        choose: Callable[[int], None],
+        side: int,
+        width: int | None = None,
+        mark: str = "✓",
     ) -> None:
         import ipywidgets as widgets
 
-        self._choose = choose
+        self._choose, self._mark = choose, mark
         self._buttons: list[widgets.Button] = []
         self._labels: list[str] = []
         width = side + 12 if width is None else width
@@ -103,7 +108,7 @@ class PictureButtons:
         """Put the tick on one of the buttons, or on none."""
         for place, label in enumerate(self._labels):
             button = self._buttons[place]
-            button.description = f"✓ {label}" if place == chosen else label
+            button.description = f"{self._mark} {label}" if place == chosen else label
             act = button.add_class if place == chosen else button.remove_class
             act("chibi-chosen")
 

@@ -125,9 +125,11 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
+    # The places as an array: a tensor of one number would be taken for that number.
+    places = place.numpy()
     frames = to_uint8(enlarge(different, size))
     if not transparent:
-        return _marked(frames)[place.numpy()]
+        return _marked(frames)[places]
     alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)
     cut = np.concatenate(
         [
@@ -136,7 +138,7 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
         ],
         axis=3,
     )
-    return _marked(cut)[place.numpy()]
+    return _marked(cut)[places]
 
 
 def _marked(frames: np.ndarray) -> np.ndarray:

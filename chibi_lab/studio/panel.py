@@ -15,7 +15,8 @@ from chibi_lab.studio.session import Candidate, Session, open_session
 if TYPE_CHECKING:
     import ipywidgets as widgets
 
-ON_TABLE = 192  # pixels on the screen, which may show two in the place of one
+ON_TABLE = 192  # pixels on the screen
+DRAWN = 256  # what the enlarger makes of 64 in one go, in 0.1 s; the next takes 3 s
 NOTHING = (
     "Nothing is on the table yet: choose a candidate below, or start from a picture."
 )
@@ -165,7 +166,7 @@ class Studio:
             steps = f"<p>{escape(', '.join(now.steps))}</p>" if now.steps else ""
             self._words.value = f"<h3>{escape(said)}</h3>{steps}"
             # As it will be kept.
-            large = enlarge(now.image[None], 2 * ON_TABLE)[0]
+            large = enlarge(now.image[None], DRAWN)[0]
             self._picture.value = (
                 f'<img src="{picture_url(large)}" height="{ON_TABLE}" '
                 f'alt="On the table: {escape(said)}">'

@@ -75,11 +75,13 @@ class Section:
     def show(self) -> None:
         """Bring the controls up to date with the picture on the table."""
 
-    def told(self, action: Callable[[], str], busy: str = "") -> Callable[[Any], None]:
+    def told(
+        self, action: Callable[[], str | None], busy: str = ""
+    ) -> Callable[[Any], None]:
         """Run an action of a widget; say in place what it did, or why it could not.
 
         Args:
-            action: Returns what is said.
+            action: Returns what is said; None if it says so itself.
             busy: What is said as long as it runs, for what takes a while.
         """
 
@@ -87,7 +89,9 @@ class Section:
             if busy:
                 self.message.value = working(busy)
             try:
-                self.say(action())
+                text = action()
+                if text is not None:
+                    self.say(text)
             except ChibiError as error:
                 self.say(f"{error}.", "alert")
 
@@ -160,6 +164,7 @@ class Wish(Section):
                     lambda: self.put(self.sheets[name][place]), "One moment …"
                 )(None),
                 LARGE,
+                mark="▸",  # a tick says that the wish is met
             )
             for name in session.painters
         }
@@ -307,7 +312,7 @@ class Start(Section):
         """Tick what was chosen."""
         self.tick(self._buttons, self._found)
 
-    def _open(self) -> str:
+    def _open(self) -> str | None:
         if self.search is not None:
             self.search.stop()
             self.search.wait()
@@ -334,8 +339,9 @@ class Start(Section):
         )
         self._stop.disabled = False
         self.search = Search(self.session, image, self._watch, self._end)
+        self.say(f"{why}Searching …")
         self.search.start()
-        return f"{why}Searching …"
+        return None  # the search says what it found
 
     def _watch(self, found: Found) -> None:
         # Not each step: a browser would be busy with them alone.

@@ -23,6 +23,7 @@ MAX_CANDIDATES = 64
 WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
 REPAIR_STEPS = 60
 PAINTERS = {"GAN": "modern-gan", "VAE": "modern-vae"}
+VISIBLE = 0.25  # of the range of 2: a pixel that differs by more is drawn differently
 # Share of what an attribute changes that a frame for it leaves out on each of its four sides: in
 # all less than what WITHIN allows.
 OUTSIDE = (1 - WITHIN) / 5
@@ -423,7 +424,7 @@ def place_of(painter: Painter, recipe: Recipe, name: str) -> tuple[int, int, int
 
 def _bounds(sums: Tensor) -> tuple[int, int]:
     """From where to where nearly all of some changes are."""
-    before = sums.cumsum(0) / sums.sum()
+    before = sums.cumsum(0) / sums.sum().clamp_min(1e-9)
     ends = torch.tensor([OUTSIDE, 1 - OUTSIDE])
     first, last = torch.searchsorted(before, ends).tolist()
     return first, min(last, len(sums) - 1) + 1
@@ -433,7 +434,9 @@ def _changes(painter: Painter, recipe: Recipe, name: str) -> Tensor:
     """How much each pixel depends on an attribute, (H, W)."""
     values = painter.schema.values[painter.schema.index(name)]
     others = [painter.with_value(recipe, name, value) for value in values]
-    return (painter.draw(others) - painter.draw([recipe])[0]).square().sum((0, 1))
+    changes = painter.draw(others) - painter.draw([recipe])[0]
+    # A network moves all pixels a little.
+    return torch.where(changes.abs() > VISIBLE, changes, 0).square().sum((0, 1))
 
 
 def _free(painter: Painter, recipe: Recipe, hole: Tensor) -> list[str]:
