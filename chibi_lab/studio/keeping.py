@@ -1,12 +1,12 @@
 """An avatar in a file: enlarged, cut out on request, with its origin and a signature."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from chibi_lab.data import to_uint8
+from chibi_lab.data import to_float, to_uint8
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.credentials import sign
 from chibi_lab.studio.cutting import cut_out
@@ -51,14 +51,10 @@ def keep(
     """
     path = Path(path)
     format_ = _format_of(path)
-    if path.is_dir():
-        raise ChibiError(f"{path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise ChibiError(
-            f"there is no folder {path.parent}: make it, or choose another"
-        )
-    if path.exists() and not overwrite:
-        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
+    try:
+        _check_place(path, overwrite)
+    except OSError as error:
+        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
     key = SigningKey.of_user() if key is None else key
     data = encode(_pixels(images, size, transparent), format_, FRAME_MS)
     data = sign(embed(data, origin), key)
@@ -69,8 +65,24 @@ def keep(
     except OSError as error:
         raise ChibiError(f"cannot write {path}: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        # What hinders here has hindered before, and was told then.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     return path
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    """Raise ChibiError, or OSError, unless a file may be written there."""
+    if "\0" in str(path):
+        raise ChibiError(f"{str(path)!r} holds a character that no file name can hold")
+    if path.is_dir():
+        raise ChibiError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise ChibiError(
+            f"there is no folder {path.parent}: make it, or choose another"
+        )
+    if path.exists() and not overwrite:
+        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
 
 
 def _format_of(path: Path) -> str:
@@ -89,14 +101,9 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
-    frames = to_uint8(enlarge(different, size))[place]
-    if not transparent:
-        return frames
-    alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)
-    return np.concatenate(
-        [
-            to_uint8(alpha[:, :3]),
-            (255 * alpha[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy(),
-        ],
-        axis=3,
-    )
+    frames = to_uint8(enlarge(different, size))
+    if transparent:
+        cut = cut_out(to_float(frames))
+        alpha = (255 * cut[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy()
+        frames = np.concatenate([to_uint8(cut[:, :3]), alpha], axis=3)
+    return frames[place.numpy()]
