@@ -4,7 +4,7 @@ from chibi_lab.studio.choice import AvatarChoice
 from chibi_lab.studio.chooser import AvatarChooser
 from chibi_lab.studio.figures import use_book_style
 from chibi_lab.studio.origin import Origin
-from chibi_lab.studio.pictures import film_strip, grid, save_avatar
+from chibi_lab.studio.pictures import film_strip, grid
 from chibi_lab.studio.provenance import embed, extract
 
 __all__ = [
@@ -15,6 +15,5 @@ __all__ = [
     "extract",
     "film_strip",
     "grid",
-    "save_avatar",
     "use_book_style",
 ]

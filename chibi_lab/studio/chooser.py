@@ -18,7 +18,7 @@ from chibi_lab.training import Run
 if TYPE_CHECKING:
     import ipywidgets as widgets
 
-SIZES = (128, 256, 512, 1024, 2048)
+SIZES = (128, 256, 512, 1024)
 MAX_SEED = 2**31 - 1
 NUMBER_WIDTH = "180px"
 
