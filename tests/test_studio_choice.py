@@ -8,7 +8,18 @@ from PIL import Image
 from chibi_lab.data import ImageSet, to_uint8
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import AvatarChoice
-from chibi_lab.training import GANConfig, Run, VAEConfig, sample, train_gan, train_vae
+from chibi_lab.studio.enlarging import enlarge
+from chibi_lab.studio.findings import examine
+from chibi_lab.training import (
+    GANConfig,
+    Run,
+    VAEConfig,
+    draw,
+    load_drawer,
+    sample,
+    train_gan,
+    train_vae,
+)
 
 TINY = {"size": 32, "channels": 4, "latent_dim": 4, "batch": 8, "images": 16}
 
@@ -60,32 +71,43 @@ def test_a_refused_request_changes_nothing(runs: dict[str, Run]) -> None:
     assert torch.equal(choice.images, images)
 
 
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the key is kept that signs."""
+    folder = tmp_path / "settings"
+    monkeypatch.setattr("chibi_lab.studio.keys.config_folder", lambda: folder)
+    return folder
+
+
 def test_the_saved_avatar_says_what_drew_it(
-    tmp_path: Path, runs: dict[str, Run]
+    tmp_path: Path, runs: dict[str, Run], settings: Path
 ) -> None:
     choice = AvatarChoice(runs)
-    choice.candidates("VAE", seed=7, count=4)
+    images = choice.candidates("VAE", seed=7, count=4)
     choice.choose(2)
     file = choice.save(tmp_path / "me.png", size=64)
-    picture = Image.open(file)
-    assert picture.size == (64, 64)
-    notes = picture.text
-    assert "AI-generated" in notes["Description"]
-    assert "VAE" in notes["Model"]
-    assert (notes["Seed"], notes["Candidate"]) == ("7", "3")
-    assert "Avatars by Ä" in notes["Source"]
+    assert Image.open(file).size == (64, 64)
+    found = examine(file, settings)
+    assert found.signature.valid and found.signature.own
+    origin = found.origin
+    assert (origin.model, origin.kind) == ("VAE", "vae")
+    assert (origin.seed, origin.candidate) == (7, 3)
+    assert origin.credit == "Avatars by Ä"
+    network = load_drawer(runs["VAE"])
+    torch.testing.assert_close(draw(network, origin.z)[0], images[2])
 
 
 def test_the_saved_avatar_is_the_chosen_one(
-    tmp_path: Path, runs: dict[str, Run]
+    tmp_path: Path, runs: dict[str, Run], settings: Path
 ) -> None:
     choice = AvatarChoice(runs)
     images = choice.candidates("GAN", 0, 4)
     choice.choose(3)
-    picture = Image.open(choice.save(tmp_path / "me.png", size=32))
-    assert np.array_equal(np.asarray(picture), to_uint8(images)[3])
+    picture = Image.open(choice.save(tmp_path / "me.webp", size=128))
+    large = to_uint8(enlarge(images[3:], 128))[0]
+    assert np.array_equal(np.asarray(picture.convert("RGB")), large)
     with pytest.raises(ChibiError, match="exists"):
-        choice.save(tmp_path / "me.png")
+        choice.save(tmp_path / "me.webp")
 
 
 def test_nothing_can_be_chosen_or_saved_before_something_is_drawn(
@@ -111,6 +133,6 @@ def test_a_run_that_does_not_say_its_source_can_be_used(
             data.write_text(broken, "utf-8")
             choice = AvatarChoice({"GAN": run})
             choice.candidates("GAN", 0, 1)
-            assert "Source" not in choice.metadata()
+            assert choice.origin().credit == ""
     finally:
         data.write_text(text, "utf-8")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from chibi_lab.data import ImageSet, to_uint8
 from chibi_lab.studio import AvatarChooser, grid
+from chibi_lab.studio.findings import examine
 from chibi_lab.training import GANConfig, Run, VAEConfig, train_gan, train_vae
 
 TINY = {"size": 32, "channels": 4, "latent_dim": 4, "batch": 8, "images": 16}
@@ -31,7 +32,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 @pytest.fixture
-def chooser(runs: dict[str, Run], tmp_path: Path) -> AvatarChooser:
+def chooser(
+    runs: dict[str, Run],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AvatarChooser:
+    settings = tmp_path_factory.mktemp("settings")
+    monkeypatch.setattr("chibi_lab.studio.keys.config_folder", lambda: settings)
     return AvatarChooser(runs, tmp_path, count=4)
 
 
@@ -134,7 +142,7 @@ def test_the_chosen_avatar_is_saved_in_the_folder(
     labelled(chooser, "Save avatar").click()
     picture = Image.open(tmp_path / "mine.png")
     assert picture.size == (128, 128)
-    assert picture.text["Candidate"] == "2"
+    assert examine(tmp_path / "mine.png").origin.candidate == 2
     assert str(tmp_path / "mine.png") in message(chooser)
 
 
@@ -159,7 +167,7 @@ def test_an_error_is_said_in_place(chooser: AvatarChooser, tmp_path: Path) -> No
 def test_what_a_person_types_is_shown_as_text(chooser: AvatarChooser) -> None:
     labelled(chooser, "File").value = "<b>.jpg"
     labelled(chooser, "Save avatar").click()
-    assert "&lt;b&gt;.jpg is no PNG file" in message(chooser)
+    assert "&lt;b&gt;.jpg would be a JPEG" in message(chooser)
 
 
 def test_everything_to_click_or_fill_in_has_a_name(chooser: AvatarChooser) -> None:

@@ -46,7 +46,7 @@ def shipped() -> Origin:
     run = pretrained.open_run("modern-gan")
     z = latents(3, run.config.latent_dim, seed=7)[2]
     wish = {"hair_color": "pink"}
-    return Origin.of_run(run, "modern-gan", z, 7, 3, wish, ["repair"])
+    return Origin.of_run(run, "modern-gan", z, 7, 3, attributes=wish, steps=["repair"])
 
 
 def verified(path: Path, capsys: pytest.CaptureFixture[str]) -> str:

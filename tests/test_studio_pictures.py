@@ -1,13 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from chibi_lab.data import to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio import film_strip, grid, save_avatar
+from chibi_lab.studio import film_strip, grid
 
 
 @pytest.fixture
@@ -57,60 +53,3 @@ def test_nothing_to_show_is_refused(pixels: np.ndarray) -> None:
         grid(pixels[:0])
     with pytest.raises(ChibiError, match="columns is 0"):
         grid(pixels, columns=0)
-
-
-def test_a_saved_avatar_says_where_it_comes_from(
-    tmp_path: Path, pixels: np.ndarray
-) -> None:
-    notes = {"Source": "AI-generated", "Credit": "Ä. Künstlerin"}
-    file = save_avatar(pixels[0], tmp_path / "me.png", size=64, metadata=notes)
-    picture = Image.open(file)
-    assert picture.size == (64, 64)
-    assert picture.text == notes
-    assert [path.name for path in tmp_path.iterdir()] == ["me.png"]
-
-
-def test_saving_at_its_own_size_changes_nothing(
-    tmp_path: Path, pixels: np.ndarray
-) -> None:
-    file = save_avatar(to_float(pixels)[1], tmp_path / "me.png", size=4)
-    assert np.array_equal(np.asarray(Image.open(file)), pixels[1])
-
-
-def test_a_saved_portrait_keeps_its_shape(tmp_path: Path, pixels: np.ndarray) -> None:
-    file = save_avatar(pixels[0, :, :3], tmp_path / "me.png", size=64)
-    assert Image.open(file).size == (48, 64)
-
-
-def test_nothing_is_overwritten_unasked(tmp_path: Path, pixels: np.ndarray) -> None:
-    file = save_avatar(pixels[0], tmp_path / "me.png", size=4)
-    before = file.read_bytes()
-    with pytest.raises(
-        ChibiError, match="exists: choose another name, or ask to overwrite it"
-    ):
-        save_avatar(pixels[1], file, size=4)
-    assert file.read_bytes() == before
-    save_avatar(pixels[1], file, size=4, overwrite=True)
-    assert file.read_bytes() != before
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "message"),
-    [
-        ("me.jpg", 64, r"me\.jpg is no PNG file: let its name end in \.png"),
-        ("me.png", 0, "size is 0: it must be 1 to 4096 pixels"),
-        ("me.png", 100_000, "size is 100000: it must be 1 to 4096 pixels"),
-        ("no/such/me.png", 64, r"cannot write .*me\.png"),
-    ],
-)
-def test_a_file_that_cannot_be_is_named(
-    tmp_path: Path, pixels: np.ndarray, name: str, size: int, message: str
-) -> None:
-    with pytest.raises(ChibiError, match=message):
-        save_avatar(pixels[0], tmp_path / name, size=size)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_image_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ChibiError, match="not a number"):
-        save_avatar(torch.full((3, 4, 4), float("nan")), tmp_path / "me.png")

@@ -5,7 +5,7 @@ from chibi_lab.studio.chooser import AvatarChooser
 from chibi_lab.studio.figures import use_book_style
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.panel import Studio
-from chibi_lab.studio.pictures import film_strip, grid, save_avatar
+from chibi_lab.studio.pictures import film_strip, grid
 from chibi_lab.studio.provenance import embed, extract
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "extract",
     "film_strip",
     "grid",
-    "save_avatar",
     "use_book_style",
 ]

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.origin import credit_of
-from chibi_lab.studio.pictures import save_avatar
+from chibi_lab.studio.keeping import keep
+from chibi_lab.studio.origin import Origin
 from chibi_lab.training import Run, draw, latents, load_drawer
 
 MAX_CANDIDATES = 64
@@ -93,36 +92,23 @@ class AvatarChoice:
         self.index = index
         return self.images[index]
 
-    def metadata(self) -> dict[str, str]:
-        """What is written into the file: that a program drew the avatar, which, and from what.
-
-        The keys are those that the PNG specification names, where it has one.
+    def origin(self) -> Origin:
+        """What made the chosen avatar: what is written into its file.
 
         Raises:
             ChibiError: If nothing is chosen yet.
         """
         self.choose(getattr(self, "index", 0))
         run = self.runs[self.model]
-        kind = run.config.title
-        notes = {
-            "Title": "Chibi avatar",
-            "Description": f"AI-generated image, drawn by a {kind}",
-            "Software": f"chibi-lab {__version__}",
-            "Model": f"{self.model}: {kind}, {run.images_seen:,} images seen",
-            "Seed": str(self.seed),
-            "Candidate": str(self.index + 1),
-        }
-        credit = credit_of(run)
-        if credit:
-            notes["Source"] = f"Learned from: {credit}"
-        return notes
+        z = latents(len(self.images), run.config.latent_dim, self.seed)[self.index]
+        return Origin.of_run(run, self.model, z, self.seed, self.index + 1)
 
     def save(self, path: Path | str, size: int = 512, overwrite: bool = False) -> Path:
-        """Save the chosen avatar as PNG, with :meth:`metadata` in the file.
+        """Save the chosen avatar with its :meth:`origin` and a signature.
 
         Args:
-            path: The file to make; its folder must exist.
-            size: Height of the picture in pixels.
+            path: The file to make; its folder must exist. Its name ends in .png, .webp or .gif.
+            size: Height of the picture in pixels, 64 to 1024.
             overwrite: Whether a file that exists may be replaced.
 
         Returns:
@@ -131,5 +117,6 @@ class AvatarChoice:
         Raises:
             ChibiError: If nothing is chosen yet, or the file cannot be written as asked.
         """
-        notes = self.metadata()
-        return save_avatar(self.images[self.index], path, size, notes, overwrite)
+        origin = self.origin()
+        avatar = self.images[self.index][None]
+        return keep(avatar, path, origin, size, overwrite=overwrite)

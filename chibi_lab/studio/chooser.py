@@ -11,7 +11,7 @@ from chibi_lab.studio.choice import MAX_CANDIDATES, AvatarChoice
 from chibi_lab.studio.pictures import grid
 from chibi_lab.training import Run
 
-SIZES = (128, 256, 512, 1024, 2048)
+SIZES = (128, 256, 512, 1024)
 MAX_SEED = 2**31 - 1
 NUMBER_WIDTH = "180px"
 

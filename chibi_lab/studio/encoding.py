@@ -15,8 +15,9 @@ HALF = 128  # alpha from which on a GIF's pixel is there
 def encode(frames: np.ndarray, format_: str, frame_ms: int) -> bytes:
     """Encode pictures; the same ones give the same bytes.
 
-    PNG and WebP lose nothing; several frames in a PNG are an APNG. A GIF has 255 colours, the same
-    ones for all frames, and a pixel of it is there or is not.
+    PNG and WebP lose nothing but, WebP, the colours of what is wholly clear. Several frames in a
+    PNG are an APNG. A GIF has 255 colours, the same ones for all frames, and a pixel of it is there
+    or is not. Frames that follow one another and are the same may be written as one, seen longer.
 
     Args:
         frames: uint8 (F, H, W, 3), or (F, H, W, 4) with alpha, which colours are not multiplied by.

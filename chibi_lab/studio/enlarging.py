@@ -28,10 +28,12 @@ def enlarge(images: Tensor, size: int) -> Tensor:
         (N, 3, size, W'), in [-1, 1].
 
     Raises:
-        ChibiError: If the size is out of range.
+        ChibiError: If there is no picture, or the size is out of range.
     """
     if not LEAST <= size <= MOST:
         raise ChibiError(f"size is {size}: it must be {LEAST} to {MOST} pixels")
+    if len(images) == 0:
+        raise ChibiError("there is no picture to enlarge")
     height, width = images.shape[2:]
     across = max(1, round(size * width / height))
     with torch.no_grad():

@@ -1,12 +1,12 @@
 """An avatar in a file: enlarged, cut out on request, with its origin and a signature."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from chibi_lab.data import to_uint8
+from chibi_lab.data import to_float, to_uint8
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.credentials import sign
 from chibi_lab.studio.cutting import cut_out
@@ -63,7 +63,9 @@ def keep(
     except OSError as error:
         raise ChibiError(f"cannot write {path}: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        # What hinders here has hindered before, and was told then.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     return path
 
 
@@ -110,14 +112,21 @@ def check_name(path: Path, overwrite: bool) -> str:
         )
     if suffix not in FORMATS:
         raise ChibiError(f"{path} must end in {' or '.join(FORMATS)}")
-    if path.is_dir():
-        raise ChibiError(f"{path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise ChibiError(
-            f"there is no folder {path.parent}: make it, or choose another"
-        )
-    if path.exists() and not overwrite:
-        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
+    if "\0" in str(path):
+        raise ChibiError(f"{str(path)!r} holds a character that no file name can hold")
+    try:
+        if path.is_dir():
+            raise ChibiError(f"{path} is a folder: name a file in it")
+        if not path.parent.is_dir():
+            raise ChibiError(
+                f"there is no folder {path.parent}: make it, or choose another"
+            )
+        if path.exists() and not overwrite:
+            raise ChibiError(
+                f"{path} exists: choose another name, or ask to overwrite it"
+            )
+    except OSError as error:
+        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
     return FORMATS[suffix]
 
 
@@ -125,24 +134,12 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
-    # The places as an array: a tensor of one number would be taken for that number.
-    places = place.numpy()
     frames = to_uint8(enlarge(different, size))
-    if not transparent:
-        return _marked(frames)[places]
-    alpha = cut_out(torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1)
-    cut = np.concatenate(
-        [
-            to_uint8(alpha[:, :3]),
-            (255 * alpha[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy(),
-        ],
-        axis=3,
-    )
-    return _marked(cut)[places]
-
-
-def _marked(frames: np.ndarray) -> np.ndarray:
-    """The frames with a watermark, if they are large enough for one."""
-    if min(frames.shape[1:3]) < SMALLEST:
-        return frames
-    return np.stack([mark(frame) for frame in frames])
+    if transparent:
+        cut = cut_out(to_float(frames))
+        alpha = (255 * cut[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy()
+        frames = np.concatenate([to_uint8(cut[:, :3]), alpha], axis=3)
+    if min(frames.shape[1:3]) >= SMALLEST:
+        frames = np.stack([mark(frame) for frame in frames])
+    # As an array: a tensor of one number would be taken for that number.
+    return frames[place.numpy()]

@@ -34,9 +34,13 @@ def open_picture(path: Path | str, shape: tuple[int, int]) -> Tensor:
     Raises:
         ChibiError: If the file cannot be read, is no picture, is damaged, or smaller than that.
     """
+    path = Path(path)
+    # A pipe or a device could keep one waiting for ever.
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ChibiError(f"{path} cannot be used, it is no file that lies on a disk")
     height, width = shape
     try:
-        pixels = read_picture(Path(path), height, WHITE, width)
+        pixels = read_picture(path, height, WHITE, width)
     except UnusablePictureError as error:
         raise ChibiError(f"{path} cannot be used, {error}") from None
     return to_float(pixels[None])[0]

@@ -1,17 +1,14 @@
-"""Images as pictures that a person looks at: sheets, strips, and the avatar in a file."""
+"""Images as pictures that a person looks at: sheets and strips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from chibi_lab.data import to_uint8
 from chibi_lab.errors import ChibiError
-
-MAX_SIDE = 4096
 
 
 def grid(
@@ -73,56 +70,6 @@ def film_strip(
         shapes = ", ".join(str(array.shape) for array in arrays) or "none"
         raise ChibiError(f"rows of a film strip must have one shape, not {shapes}")
     return grid(np.concatenate(arrays), columns=len(arrays[0]), scale=scale, gap=gap)
-
-
-def save_avatar(
-    image: Tensor | np.ndarray,
-    path: Path | str,
-    size: int = 512,
-    metadata: Mapping[str, str] | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Save one image as a PNG file that says where it comes from.
-
-    Args:
-        image: float (3, H, W) in [-1, 1], or uint8 (H, W, 3).
-        path: The file to make; its folder must exist.
-        size: Height of the picture in pixels; the width follows. It is enlarged with a Lanczos
-            filter: the lines get smooth, but no detail is added.
-        metadata: Keys and texts that are written into the file, such as model, seed and credit.
-        overwrite: Whether a file that exists may be replaced.
-
-    Returns:
-        The file.
-
-    Raises:
-        ChibiError: If the size is out of range, the name does not end in .png, or the file exists
-            or cannot be written.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ChibiError(f"{path} is no PNG file: let its name end in .png")
-    if not 1 <= size <= MAX_SIDE:
-        raise ChibiError(f"size is {size}: it must be 1 to {MAX_SIDE} pixels")
-    if path.exists() and not overwrite:
-        raise ChibiError(f"{path} exists: choose another name, or ask to overwrite it")
-    pixels = image if isinstance(image, np.ndarray) else to_uint8(image[None])[0]
-    height, width, _ = pixels.shape
-    picture = Image.fromarray(pixels).resize(
-        (max(1, round(size * width / height)), size), Image.Resampling.LANCZOS
-    )
-    notes = PngInfo()
-    for key, text in (metadata or {}).items():
-        notes.add_itxt(key, text)
-    beside = path.with_name(path.name + ".part")
-    try:
-        picture.save(beside, format="png", pnginfo=notes)
-        beside.replace(path)
-    except OSError as error:
-        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
