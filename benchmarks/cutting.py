@@ -9,7 +9,6 @@ and 128 pixels; and at 256 pixels what the network enlarged from 64.
 
 import argparse
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +55,12 @@ def main() -> None:
     }
     rows = {}
     for kind, images in kinds.items():
-        errors, edges, seconds = [], [], 0.0
+        errors, edges = [], []
         for seed, image in zip(seeds, images, strict=True):
             truth = true_alpha(seed, images.shape[2])
             # As a file holds it: whole levels.
             pixels = to_float(to_uint8(image[None]))
-            started = time.perf_counter()
             alpha = cut_out(pixels)[0, 3].numpy()
-            seconds += time.perf_counter() - started
             away = np.abs(alpha - truth)
             errors.append(away.mean())
             edges.append(away[(truth > 0.02) & (truth < 0.98)].mean())
@@ -72,7 +69,6 @@ def main() -> None:
             "worst": float(np.max(errors)),
             "worst seed": seeds[int(np.argmax(errors))],
             "at the edge": float(np.mean(edges)),
-            "milliseconds": 1000 * seconds / len(images),
         }
         print(kind, rows[kind])
     report.write("cutting", options.out, {"count": options.count, "rows": rows})
