@@ -5,11 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
+from chibi_lab import pretrained
 from chibi_lab.data import ImageSet, to_uint8
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import AvatarChoice
 from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.findings import examine
+from chibi_lab.studio.painter import Painter
 from chibi_lab.training import (
     GANConfig,
     Run,
@@ -95,6 +97,20 @@ def test_the_saved_avatar_says_what_drew_it(
     assert origin.credit == "Avatars by Ä"
     network = load_drawer(runs["VAE"])
     torch.testing.assert_close(draw(network, origin.z)[0], images[2])
+
+
+@pytest.mark.parametrize("name", ["modern-gan", "modern-vae"])
+def test_an_avatar_of_a_model_that_takes_wishes_can_be_drawn_again(
+    tmp_path: Path, settings: Path, name: str
+) -> None:
+    run = pretrained.open_run(name)
+    choice = AvatarChoice({name: run})
+    images = choice.candidates(name, seed=1, count=4)
+    choice.choose(2)
+    origin = examine(choice.save(tmp_path / "me.png", size=64), settings).origin
+    painter = Painter(run)
+    drawn = painter.draw([painter.recipe(origin.latent, origin.shares)])
+    torch.testing.assert_close(drawn[0], images[2], atol=1e-4, rtol=0)
 
 
 def test_the_saved_avatar_is_the_chosen_one(

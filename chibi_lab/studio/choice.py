@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.keeping import keep
 from chibi_lab.studio.origin import Origin
+from chibi_lab.studio.painter import Painter
 from chibi_lab.training import Run, draw, latents, load_drawer
 
 MAX_CANDIDATES = 64
@@ -100,8 +101,17 @@ class AvatarChoice:
         """
         self.choose(getattr(self, "index", 0))
         run = self.runs[self.model]
-        z = latents(len(self.images), run.config.latent_dim, self.seed)[self.index]
-        return Origin.of_run(run, self.model, z, self.seed, self.index + 1)
+        count = len(self.images)
+        if run.schema() is None:
+            z = latents(count, run.config.latent_dim, self.seed)[self.index]
+            shares = None
+        else:
+            # What was left open was chosen by lot: with the latent alone it cannot be drawn again.
+            recipes, _ = Painter(run).compose({}, self.seed, count)
+            z, shares = recipes[self.index].z, recipes[self.index].shares
+        return Origin.of_run(
+            run, self.model, z, self.seed, self.index + 1, shares=shares
+        )
 
     def save(self, path: Path | str, size: int = 512, overwrite: bool = False) -> Path:
         """Save the chosen avatar with its :meth:`origin` and a signature.
