@@ -84,6 +84,17 @@ def test_a_gif_has_one_palette_for_all_frames() -> None:
     assert (found[:, :, -2:] == found[0, :, -2:]).all()
 
 
+def test_a_small_part_of_another_colour_keeps_it_in_a_gif() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.normal((220, 235, 250), 2, (3, 256, 256, 3)).clip(0, 255)
+    frames[:, 40:48, 40:48] = (120, 190, 60)
+    frames[:, 80:88, 40:48] = (180, 140, 60)
+    found, _ = decoded(encode(frames.astype(np.uint8), "GIF", 80), "RGB")
+    for top, colour in ((40, (120, 190, 60)), (80, (180, 140, 60))):
+        leaf = found[:, top : top + 8, 40:48].astype(int)
+        assert np.abs(leaf - np.array(colour)).max() <= 4
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("channels", [3, 4])
 def test_an_animation_repeats_for_ever_at_its_pace(format_: str, channels: int) -> None:

@@ -82,3 +82,17 @@ def test_a_size_out_of_range_is_named(avatars: torch.Tensor, size: int) -> None:
 def test_no_picture_cannot_be_enlarged() -> None:
     with pytest.raises(ChibiError, match="there is no picture to enlarge"):
         enlarge(torch.zeros(0, 3, 64, 64), 128)
+
+
+def test_what_moves_is_drawn_once_and_filtered_for_the_rest(
+    avatars: torch.Tensor,
+) -> None:
+    truth = to_float(load_avatars(size=512, seeds=split_seeds("test", 3)).images)
+    moving, still = enlarge(avatars, 512, moving=True), enlarge(avatars, 512)
+    assert moving.shape == still.shape and moving.min() >= -1 and moving.max() <= 1
+    filtered = torch.nn.functional.interpolate(
+        avatars, scale_factor=8, mode="bicubic", antialias=True
+    )
+    errors = [(images - truth).square().mean() for images in (still, moving, filtered)]
+    assert errors[0] < errors[1] < 0.4 * errors[2]
+    assert torch.equal(enlarge(avatars, 200, moving=True), enlarge(avatars, 200))

@@ -159,7 +159,7 @@ def test_whatever_fails_leaves_everything_as_it_was(
     avatars: torch.Tensor, origin: Origin, key: SigningKey, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, step: str,
 ) -> None:  # fmt: skip
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ChibiError("it went wrong")
 
     (tmp_path / "me.png").write_bytes(b"precious")

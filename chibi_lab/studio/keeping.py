@@ -134,7 +134,7 @@ def _pixels(images: Tensor, size: int, transparent: bool) -> np.ndarray:
     """uint8 (F, size, W, 3), or with alpha (F, size, W, 4)."""
     # Of an animation that holds still between two moves each picture is drawn large once.
     different, place = images.unique(dim=0, return_inverse=True)
-    frames = to_uint8(enlarge(different, size))
+    frames = to_uint8(enlarge(different, size, moving=len(different) > 1))
     if transparent:
         cut = cut_out(to_float(frames))
         alpha = (255 * cut[:, 3:]).round().byte().permute(0, 2, 3, 1).numpy()
