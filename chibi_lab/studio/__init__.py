@@ -3,11 +3,14 @@
 from chibi_lab.studio.animation import blink, turn
 from chibi_lab.studio.choice import AvatarChoice
 from chibi_lab.studio.chooser import AvatarChooser
+from chibi_lab.studio.credentials import Signature, read_signature, sign
 from chibi_lab.studio.cutting import cut_out
 from chibi_lab.studio.encoding import encode
 from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.figures import use_book_style
+from chibi_lab.studio.findings import Findings, examine
 from chibi_lab.studio.keeping import keep
+from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.opening import open_picture
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.painter import Approach, Painter, Recipe
@@ -24,10 +27,13 @@ __all__ = [
     "AvatarChooser",
     "Candidate",
     "Detection",
+    "Findings",
     "Origin",
     "Painter",
     "Recipe",
     "Session",
+    "Signature",
+    "SigningKey",
     "Slider",
     "Studio",
     "blink",
@@ -36,6 +42,7 @@ __all__ = [
     "embed",
     "encode",
     "enlarge",
+    "examine",
     "extract",
     "film_strip",
     "grid",
@@ -44,7 +51,9 @@ __all__ = [
     "mix",
     "open_picture",
     "open_session",
+    "read_signature",
     "repair",
+    "sign",
     "slide",
     "sliders",
     "turn",

@@ -31,9 +31,9 @@ def keep(
 ) -> Path:
     """Write an avatar, or an animation of it, into a file that says where it comes from.
 
-    From 256 pixels on each frame has a watermark (:func:`~chibi_lab.studio.watermark.mark`). The
-    file holds its origin (:func:`~chibi_lab.studio.provenance.embed`) and is signed
-    (:func:`~chibi_lab.studio.credentials.sign`). It is written beside its place and renamed.
+    From 256 pixels on each frame has a watermark (:func:`~chibi_lab.studio.mark`). The
+    file holds its origin (:func:`~chibi_lab.studio.embed`) and is signed
+    (:func:`~chibi_lab.studio.sign`). It is written beside its place and renamed.
 
     Args:
         images: (F, 3, H, W) in [-1, 1]: one, or the frames of an animation, 80 ms each.
