@@ -271,14 +271,15 @@ def _draw_folder(
                 _manifest(temporary, recipe, seeds), file, indent=2, ensure_ascii=False
             )
             _flush(file)
-        if folder.exists():
-            os.replace(folder, aside)
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            # Without locks another process may have been first; the caller checks what it wrote.
-            if not folder.exists():
-                raise
+        # Without locks another process may have been first: what it drew is as good, and stays.
+        if _open(folder, recipe) is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(folder, aside)
+            try:
+                os.rename(temporary, folder)
+            except OSError:
+                if not folder.exists():
+                    raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
