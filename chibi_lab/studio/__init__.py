@@ -9,6 +9,7 @@ from chibi_lab.studio.encoding import encode
 from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.figures import use_book_style
 from chibi_lab.studio.findings import Findings, examine
+from chibi_lab.studio.flipbook import FlipBook
 from chibi_lab.studio.keeping import keep
 from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.opening import open_picture
@@ -28,6 +29,7 @@ __all__ = [
     "Candidate",
     "Detection",
     "Findings",
+    "FlipBook",
     "Origin",
     "Painter",
     "Recipe",

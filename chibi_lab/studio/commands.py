@@ -21,8 +21,14 @@ from chibi_lab.studio.keeping import check_name, keep
 from chibi_lab.studio.opening import nearness, open_picture
 from chibi_lab.studio.pictures import grid, save_picture
 from chibi_lab.studio.provenance import extract
-from chibi_lab.studio.session import Candidate, Session, open_session
+from chibi_lab.studio.session import (
+    MAX_CANDIDATES,
+    Candidate,
+    Session,
+    open_session,
+)
 from chibi_lab.studio.sliders import fits, slide, sliders
+from chibi_lab.training.run import write_text
 
 Model = Literal["vae", "gan"]
 Wishes = Annotated[
@@ -63,6 +69,10 @@ class Create:
     def run(self) -> None:
         """Do it."""
         check_name(self.out, self.overwrite)
+        if not 1 <= self.candidate <= MAX_CANDIDATES:
+            raise ChibiError(
+                f"candidate is {self.candidate}: it must be 1 to {MAX_CANDIDATES}"
+            )
         session = open_session()
         count = SHEET if self.sheet else self.candidate
         candidates = session.sheet(wish_of(self.wishes), self.seed, count)[
@@ -273,7 +283,7 @@ def write_notebook(path: Path) -> None:
         "nbformat_minor": 5,
     }
     try:
-        path.write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(notebook, indent=1) + "\n")
     except OSError as error:
         raise ChibiError(f"cannot write {path}: {error.strerror}") from error
 

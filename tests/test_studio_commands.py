@@ -1,0 +1,239 @@
+"""The studio's commands, as a person types them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chibi_lab.cli import main
+from chibi_lab.data import load_avatars, split_seeds
+from chibi_lab.studio import examine
+
+NAME = "my \"best\" d'avatar ü.png"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The key of the tests, not the person's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An avatar in a file whose name needs quotes."""
+    file = tmp_path_factory.mktemp("kept") / NAME
+    assert main(["create", "--set", "hair_color=pink", "--out", str(file)]) == 0
+    return file
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture that no model drew."""
+    file = tmp_path_factory.mktemp("drawn") / "mine.png"
+    images = load_avatars(seeds=split_seeds("test", 1)).images
+    Image.fromarray(images[0]).save(file)
+    return file
+
+
+def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a refused command prints."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("chibi-lab: ")
+    return said.err
+
+
+def pixels(file: Path) -> np.ndarray:
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def test_create_keeps_what_was_asked_for(kept: Path) -> None:
+    assert Image.open(kept).size == (512, 512)
+    found = examine(kept)
+    assert found.signature.valid and found.watermark.present
+    assert (found.origin.seed, found.origin.candidate) == (0, 1)
+    assert found.origin.attributes == {"hair_color": "pink"}
+
+
+def test_a_sheet_shows_the_candidates_that_are_kept(
+    tmp_path: Path, kept: Path
+) -> None:
+    sheet, third = tmp_path / "sheet.png", tmp_path / "third.png"
+    pink = ["create", "--set", "hair_color=pink"]
+    assert main([*pink, "--sheet", "--out", str(sheet)]) == 0
+    arguments = ["--candidate", "3", "--size", "64", "--out", str(third)]
+    assert main([*pink, *arguments]) == 0
+    gap, side = 2, 64
+    left = 2 * (side + gap) + gap
+    cut = pixels(sheet)[gap : gap + side, left : left + side]
+    assert np.array_equal(cut, pixels(third))
+
+
+def test_edit_goes_on_from_a_kept_file(tmp_path: Path, kept: Path) -> None:
+    out = tmp_path / "edited.png"
+    changes = ["--set", "hair_color=mint", "--slide", "wider mouth=1"]
+    assert main(["edit", str(kept), *changes, "--size", "64", "--out", str(out)]) == 0
+    origin = examine(out).origin
+    assert origin.steps == ("hair_color=mint", "wider mouth=1")
+    assert origin.attributes == {"hair_color": "pink"}  # what was asked for at first
+    assert not np.array_equal(pixels(out), pixels(kept)[::8, ::8])
+
+
+def test_mixing_a_face_with_itself_changes_nothing(tmp_path: Path, kept: Path) -> None:
+    same, once = tmp_path / "same.png", tmp_path / "once.png"
+    assert main(["edit", str(kept), "--mix", str(kept), "--out", str(same)]) == 0
+    assert main(["create", "--set", "hair_color=pink", "--out", str(once)]) == 0
+    assert np.array_equal(pixels(same), pixels(once))
+
+
+def test_repair_changes_what_is_white_in_the_mask_alone(
+    tmp_path: Path, kept: Path
+) -> None:
+    mask, out = tmp_path / "mask.png", tmp_path / "out.png"
+    hole = np.zeros((512, 512), bool)
+    hole[216:328, 96:368] = True
+    Image.fromarray(hole).save(mask)
+    arguments = ["--repair", str(mask), "--proposal", "2", "--out", str(out)]
+    assert main(["edit", str(kept), *arguments]) == 0
+    moved = np.abs(pixels(out).astype(int) - pixels(kept)).max(2)
+    assert moved[hole].max() > 60
+    # A watermark lies over all of the picture, a level or two deep.
+    assert moved[~hole].max() <= 6
+
+
+def test_invert_says_how_near_it_came(
+    tmp_path: Path, drawing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "near.png"
+    assert main(["invert", str(drawing), "--size", "64", "--out", str(out)]) == 0
+    assert "The nearest that the models can draw: GAN" in capsys.readouterr().err
+    assert examine(out).origin.steps == ("picture",)
+    error = pixels(out).astype(float) - pixels(drawing)
+    assert np.square(error / 127.5).mean() < 0.01
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("blink", ".webp"), ("turn", ".gif")])
+def test_animate_moves_and_comes_back(
+    tmp_path: Path, kept: Path, kind: str, suffix: str
+) -> None:
+    out = tmp_path / f"moving{suffix}"
+    arguments = ["--kind", kind, "--frames", "8", "--size", "64", "--out", str(out)]
+    assert main(["animate", str(kept), *arguments]) == 0
+    moving = Image.open(out)
+    assert moving.n_frames > 2
+    assert examine(out).signature.valid
+
+
+def test_the_notebook_of_the_studio_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def run(command: list[str], **options: object) -> object:
+        started.append((command, options))
+        return type("Ended", (), {"returncode": 0})
+
+    monkeypatch.setattr("chibi_lab.studio.commands.subprocess.run", run)
+    notebook = tmp_path / "my-avatar.ipynb"
+    assert main(["studio", str(tmp_path)]) == 0
+    assert "Studio()" in json.loads(notebook.read_text())["cells"][0]["source"]
+    notebook.write_text("mine")
+    assert main(["studio", str(tmp_path)]) == 0
+    assert notebook.read_text() == "mine"
+    assert [options["cwd"] for _, options in started] == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["create", "--set", "hair_color=plaid"], "plaid"),
+        (["create", "--set", "hat=red"], "hat"),
+        (["create", "--set", "hair_color"], "--set takes NAME=VALUE"),
+        (["create", "--candidate", "0"], "candidate is 0: it must be 1 to 64"),
+        (["create", "--candidate", "65"], "candidate is 65: it must be 1 to 64"),
+        (["create", "--seed", "-1"], "seed"),
+        (["create", "--size", "5000"], "size is 5000"),
+        (["edit", "KEPT"], "nothing to change"),
+        (["edit", "KEPT", "--slide", "taller=1"], "no slider 'taller': choose darker"),
+        (["edit", "KEPT", "--slide", "glasses=2"], "from 0 to 1"),
+        (["edit", "KEPT", "--slide", "glasses=on"], "from 0 to 1, not 'on'"),
+        (["edit", "KEPT", "--mix", "missing.png"], "cannot read missing.png"),
+        (["edit", "KEPT", "--repair", "KEPT", "--set", "hair=long01"], "goes alone"),
+        (["edit", "KEPT", "--repair", "KEPT", "--proposal", "0"], "proposal is 0"),
+        (["invert", "missing.png"], "missing.png"),
+        (["animate", "missing.png"], "cannot read missing.png"),
+        (["animate", "KEPT", "--frames", "2"], "a blink takes 6 or more"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_no_file(
+    tmp_path: Path,
+    kept: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out.png"
+    said = [str(kept) if word == "KEPT" else word for word in arguments]
+    assert message in complaint([*said, "--out", str(out)], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def _broken(folder: Path) -> dict[str, Path]:
+    """Files that are no picture that one could use, each wrong in another way."""
+    files = {
+        name: folder / f"{name}.png" for name in ("empty", "text", "cut", "thin", "pipe")
+    }
+    files["empty"].write_bytes(b"")
+    files["text"].write_text("dear diary")
+    whole = folder / "whole.png"
+    Image.effect_noise((200, 200), 90).save(whole)
+    files["cut"].write_bytes(whole.read_bytes()[:2000])
+    Image.new("RGB", (30_000, 8)).save(files["thin"])
+    files["pipe"].mkdir()
+    return files
+
+
+@pytest.mark.parametrize("command", ["invert", "animate", "edit"])
+@pytest.mark.parametrize("broken", ["empty", "text", "cut", "thin", "pipe"])
+def test_broken_pictures_are_one_line(
+    tmp_path: Path, broken: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    change = ["--set", "hair_color=pink"] if command == "edit" else []
+    file = _broken(tmp_path)[broken]
+    said = complaint([command, str(file), *change, "--out", str(out)], capsys)
+    assert file.name in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "LA", "P", "I;16"])
+def test_pictures_of_other_kinds_are_read(
+    tmp_path: Path, drawing: Path, mode: str
+) -> None:
+    file = tmp_path / ("mine.jpg" if mode == "CMYK" else "mine.png")
+    Image.open(drawing).convert("L" if mode == "I;16" else mode).convert(mode).save(
+        file
+    )
+    out = tmp_path / "near.png"
+    assert main(["invert", str(file), "--size", "64", "--out", str(out)]) == 0
+    assert Image.open(out).size == (64, 64)
+
+
+def test_nothing_is_overwritten_without_asking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine.png"
+    out.write_text("mine")
+    for sheet in ([], ["--sheet"]):
+        arguments = ["create", *sheet, "--size", "64", "--out", str(out)]
+        assert "exists" in complaint(arguments, capsys)
+        assert out.read_text() == "mine"
+    assert main([*arguments, "--overwrite"]) == 0
+    assert Image.open(out).width > 64
