@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Exists when the environment is complete; older than what it was made from, it is made again.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help env book test lab notebooks gallery check format pins clean
+.PHONY: help env browser book test lab notebooks gallery check format pins clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -15,6 +15,11 @@ help:  ## list these commands
 
 env: $(INSTALLED)  ## make the environment in .venv
 	@echo "Ready. Activate it with: source $(BIN)/activate"
+
+browser: $(INSTALLED)  ## add a browser, for the test that drives the studio in one
+	@command -v uv > /dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install uv
+	PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[book,browser]'
+	$(BIN)/playwright install chromium
 
 book: $(INSTALLED)  ## run every chapter and build the book
 	$(BIN)/jupyter-book build book/

@@ -11,7 +11,7 @@ from chibi_lab.cli import main
 from chibi_lab.data import load_avatars, split_seeds
 from chibi_lab.studio import examine
 
-NAME = "my \"best\" d'avatar ü.png"
+NAME = 'my "best" d\'avatar ü.png'
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -62,9 +62,7 @@ def test_create_keeps_what_was_asked_for(kept: Path) -> None:
     assert found.origin.attributes == {"hair_color": "pink"}
 
 
-def test_a_sheet_shows_the_candidates_that_are_kept(
-    tmp_path: Path, kept: Path
-) -> None:
+def test_a_sheet_shows_the_candidates_that_are_kept(tmp_path: Path, kept: Path) -> None:
     sheet, third = tmp_path / "sheet.png", tmp_path / "third.png"
     pink = ["create", "--set", "hair_color=pink"]
     assert main([*pink, "--sheet", "--out", str(sheet)]) == 0
@@ -188,7 +186,8 @@ def test_what_cannot_be_done_is_one_line_and_no_file(
 def _broken(folder: Path) -> dict[str, Path]:
     """Files that are no picture that one could use, each wrong in another way."""
     files = {
-        name: folder / f"{name}.png" for name in ("empty", "text", "cut", "thin", "pipe")
+        name: folder / f"{name}.png"
+        for name in ("empty", "text", "cut", "thin", "pipe")
     }
     files["empty"].write_bytes(b"")
     files["text"].write_text("dear diary")

@@ -22,6 +22,7 @@ NOTHING = (
 )
 # The names of colours are JupyterLab's, which follow its theme.
 STYLE = """
+.SCOPE { text-align: start; } .SCOPE h3, .SCOPE h4 { color: inherit; }  /* not as in a book */
 .SCOPE h3 { margin: 8px 0 4px; font-size: 1.15em; }
 .SCOPE h4 { margin: 6px 0 2px; font-size: 1em; line-height: 1.5; }
 .SCOPE p { margin: 4px 0; line-height: 1.5; max-width: 46em; white-space: normal; }

@@ -25,6 +25,7 @@ from chibi_lab.training.gan import train_gan
 from chibi_lab.training.loop import TrainingDivergedError
 from chibi_lab.training.modern_gan import train_modern_gan
 from chibi_lab.training.modern_vae import train_modern_vae
+from chibi_lab.training.restyle import restyle
 from chibi_lab.training.run import Run
 from chibi_lab.training.vae import train_vae
 
@@ -47,6 +48,7 @@ __all__ = [
     "load_modern_vae",
     "load_vae",
     "reconstruct",
+    "restyle",
     "sample",
     "train_gan",
     "train_modern_gan",
