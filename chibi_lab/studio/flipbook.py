@@ -10,6 +10,7 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.studio.buttons import picture_url, png
 from chibi_lab.studio.pictures import grid
 
+ROW = 8  # square pictures side by side where there is no slider
 SHARP = "image-rendering: pixelated; max-width: 100%"
 
 
@@ -66,8 +67,10 @@ class FlipBook:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The slider, and its pictures side by side for pages that cannot show widgets."""
+        height, width = self._images.shape[2:]
+        columns = max(1, ROW * height // width)
         return {
             **(self.panel._repr_mimebundle_(**kwargs) or {}),
             "text/plain": repr(self),
-            "image/png": png(grid(self._images)),
+            "image/png": png(grid(self._images, columns)),
         }
