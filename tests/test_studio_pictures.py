@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from chibi_lab.data import to_float
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import film_strip, grid
+from chibi_lab.studio.pictures import write_beside
 
 
 @pytest.fixture
@@ -53,3 +56,22 @@ def test_nothing_to_show_is_refused(pixels: np.ndarray) -> None:
         grid(pixels[:0])
     with pytest.raises(ChibiError, match="columns is 0"):
         grid(pixels, columns=0)
+
+
+def test_a_file_is_replaced_whole_and_its_neighbours_stay(tmp_path: Path) -> None:
+    file, neighbour = tmp_path / "me.png", tmp_path / "me.png.part"
+    file.write_bytes(b"old")
+    neighbour.write_bytes(b"mine")
+    write_beside(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert neighbour.read_bytes() == b"mine"
+    assert set(tmp_path.iterdir()) == {file, neighbour}
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ChibiError, match=r"cannot write .*folder: Is a directory"):
+        write_beside(tmp_path / "folder", b"new")
+    with pytest.raises(ChibiError, match=r"cannot write .*me\.png: No such file"):
+        write_beside(tmp_path / "missing" / "me.png", b"new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]

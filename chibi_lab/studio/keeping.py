@@ -1,6 +1,5 @@
 """An avatar in a file: enlarged, cut out on request, with its origin and a signature."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from chibi_lab.studio.encoding import FORMATS, encode
 from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.origin import Origin
+from chibi_lab.studio.pictures import write_beside
 from chibi_lab.studio.provenance import embed
 from chibi_lab.studio.watermark import SMALLEST, mark
 
@@ -56,16 +56,7 @@ def keep(
     key = SigningKey.of_user() if key is None else key
     data = encode(_pixels(images, size, transparent), format_, FRAME_MS)
     data = sign(embed(data, origin), key)
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    except OSError as error:
-        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        # What hinders here has hindered before, and was told then.
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    write_beside(path, data)
     return path
 
 

@@ -1,6 +1,9 @@
 """Images as pictures that a person looks at: sheets and strips."""
 
+import io
+import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +81,28 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     Raises:
         ChibiError: If it cannot be written.
     """
-    beside = path.with_name(path.name + ".part")
+    file = io.BytesIO()
+    picture.save(file, format="png")
+    write_beside(path, file.getvalue())
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file under a name that nobody else has, then rename it into its place.
+
+    Args:
+        path: The file to make or to replace.
+        data: Its content.
+
+    Raises:
+        ChibiError: If it cannot be written.
+    """
+    beside = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        picture.save(beside, format="png")
+        beside.write_bytes(data)
         beside.replace(path)
     except OSError as error:
         raise ChibiError(f"cannot write {path}: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        # What hinders here has hindered before, and was told then.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)

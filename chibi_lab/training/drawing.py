@@ -1,6 +1,7 @@
 """What a run learned: its networks, the images that they draw, and a small copy of both."""
 
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -253,18 +254,20 @@ def export_run(run: Run, out: Path | str) -> Run:
     if out.exists():
         raise ChibiError(f"{out} exists: choose a folder that does not")
     tensors, progress = read_checkpoint(run.latest(), INFERENCE[run.config.kind])
-    beside = out.with_name(out.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    (beside / "checkpoints").mkdir(parents=True)
-    for name in ("config.json", "data.json", "stats.jsonl"):
-        shutil.copyfile(run.path / name, beside / name)
-    (beside / "samples").mkdir()
-    for grid in _doublings(run.samples()):
-        shutil.copyfile(grid, beside / "samples" / grid.name)
-    write_checkpoint(
-        beside / "checkpoints" / run.latest().name, halved(tensors), progress
-    )
-    beside.replace(out)
+    beside = out.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        (beside / "checkpoints").mkdir(parents=True)
+        for name in ("config.json", "data.json", "stats.jsonl"):
+            shutil.copyfile(run.path / name, beside / name)
+        (beside / "samples").mkdir()
+        for grid in _doublings(run.samples()):
+            shutil.copyfile(grid, beside / "samples" / grid.name)
+        write_checkpoint(
+            beside / "checkpoints" / run.latest().name, halved(tensors), progress
+        )
+        beside.replace(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return Run.open(out)
 
 
