@@ -36,6 +36,7 @@ from chibi_lab.data import (
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import grid
 from chibi_lab.studio.commands import Animate, Create, Edit, Invert, OpenStudio, wish_of
+from chibi_lab.studio.keeping import check_name
 from chibi_lab.studio.pictures import save_picture
 from chibi_lab.training import (
     GANConfig,
@@ -56,7 +57,9 @@ from chibi_lab.training.engine import is_first_rank
 from chibi_lab.training.run import read_config
 
 REHEARSED_IMAGES, REHEARSED_STEPS = 256, 16  # as long as from one penalty to the next
+MAX_SAMPLES = 4096
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+BROKEN_PIPE = 141  # and of one that wrote to nobody
 
 
 @dataclass(frozen=True)
@@ -216,9 +219,14 @@ class Sample:
         UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")
     ] = ()
     """An attribute that every image shall show, as in hair_color=pink; may be repeated."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
 
     def run(self) -> None:
         """Do it."""
+        check_name(self.out, self.overwrite, (".png",))
+        if not 1 <= self.count <= MAX_SAMPLES:
+            raise ChibiError(f"count is {self.count}: it must be 1 to {MAX_SAMPLES}")
         wish = wish_of(self.wishes)
         if (self.folder is None) == (self.pretrained is None):
             given = "neither" if self.folder is None else "both"
@@ -229,7 +237,8 @@ class Sample:
             run = pretrained.open_run(self.pretrained)
         else:
             run = Run.open(self.folder)
-        save_picture(grid(sample(run, self.count, self.seed, wish)), self.out)
+        sheet = grid(sample(run, self.count, self.seed, wish))
+        save_picture(sheet, self.out, self.overwrite)
         print(f"{self.count} images of seed {self.seed} written to {self.out}")
 
 
@@ -359,9 +368,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0 done, 2 wrong use or unfit data (one line on stderr says what), 130 stopped
-        by Ctrl-C.
+        by Ctrl-C, 141 if nobody reads the output.
     """
     said = io.StringIO()
+    for stream in (sys.stdout, sys.stderr):  # a name may hold what they cannot say
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with contextlib.redirect_stderr(said):
             command = tyro.cli(
@@ -371,10 +383,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 args=_with_config(sys.argv[1:] if arguments is None else arguments),
             )
         command.run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has left. Python would flush once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except ChibiError as error:
         rank = f" rank {os.environ['RANK']}:" if "RANK" in os.environ else ""
         # In one piece, since other ranks write too.
-        sys.stderr.write(f"chibi-lab:{rank} {error}\n")
+        line = "".join(c if c.isprintable() else " " for c in str(error))
+        sys.stderr.write(f"chibi-lab:{rank} {line}\n")
         return 2
     except KeyboardInterrupt:
         print("chibi-lab: stopped", file=sys.stderr)

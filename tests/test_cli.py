@@ -316,7 +316,7 @@ def test_a_sample_that_cannot_be_written_says_so(
     tmp_path: Path, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "no" / "such" / "grid.png"
-    assert f"cannot write {out}" in complaint(
+    assert f"there is no folder {out.parent}" in complaint(
         ["sample", str(runs["vae"]), "--out", str(out)], capsys
     )
 

@@ -1,6 +1,9 @@
 """The studio's commands, as a person types them."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,18 +137,33 @@ def test_the_notebook_of_the_studio_is_not_replaced(
 ) -> None:
     started = []
 
-    def run(command: list[str], **options: object) -> object:
-        started.append((command, options))
-        return type("Ended", (), {"returncode": 0})
+    class Lab:
+        """A JupyterLab that asks at the first Ctrl-C and ends at the second."""
 
-    monkeypatch.setattr("chibi_lab.studio.commands.subprocess.run", run)
+        def __init__(self, command: list[str], cwd: Path) -> None:
+            started.append(cwd)
+            self.stops = 0
+
+        def __enter__(self) -> "Lab":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            assert self.stops == 2
+
+        def wait(self) -> int:
+            self.stops += 1
+            if self.stops == 1:
+                raise KeyboardInterrupt
+            return 0
+
+    monkeypatch.setattr("chibi_lab.studio.commands.subprocess.Popen", Lab)
     notebook = tmp_path / "my-avatar.ipynb"
     assert main(["studio", str(tmp_path)]) == 0
     assert "Studio()" in json.loads(notebook.read_text())["cells"][0]["source"]
     notebook.write_text("mine")
     assert main(["studio", str(tmp_path)]) == 0
     assert notebook.read_text() == "mine"
-    assert [options["cwd"] for _, options in started] == [tmp_path, tmp_path]
+    assert started == [tmp_path, tmp_path]
 
 
 @pytest.mark.parametrize(
@@ -167,19 +185,40 @@ def test_the_notebook_of_the_studio_is_not_replaced(
         (["edit", "KEPT", "--repair", "KEPT", "--proposal", "0"], "proposal is 0"),
         (["invert", "missing.png"], "missing.png"),
         (["animate", "missing.png"], "cannot read missing.png"),
-        (["animate", "KEPT", "--frames", "2"], "a blink takes 6 or more"),
+        (["animate", "KEPT", "--frames", "2"], "a blink takes 6 to 240"),
+        (["animate", "KEPT", "--frames", "9999"], "a blink takes 6 to 240"),
+        (["animate", "KEPT", "--kind", "turn", "--frames", "3"], "faces take 4 to 240"),
+        (["create", "--seed", str(2**63)], "less than 2**63"),
+        (["create", "--sheet", "--out", "sheet.gif"], "must end in .png"),
+        (["sample", "--pretrained", "gan", "--out", "."], "must end in .png"),
+        (["sample", "--pretrained", "gan", "--count", "9999"], "it must be 1 to 4096"),
+        (["edit", "KEPT", "--repair", "KEPT", "--proposal", "99"], "must be 1 to 16"),
+        (["edit", "KEPT", "--repair", "SMALL"], "as large as the file, 512 x 512"),
+        (["edit", "WIDE", "--repair", "WIDE"], "takes a square picture of 64 to 1024"),
+        (["edit", "CLEAR", "--repair", "CLEAR"], "is transparent: repair it first"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_no_file(
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     kept: Path,
     arguments: list[str],
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out.png"
-    said = [str(kept) if word == "KEPT" else word for word in arguments]
-    assert message in complaint([*said, "--out", str(out)], capsys)
+    inputs = tmp_path_factory.mktemp("inputs")
+    files = {"KEPT": kept}
+    for name, mode, size in (
+        ("SMALL", "L", (64, 64)),
+        ("WIDE", "RGB", (96, 64)),
+        ("CLEAR", "RGBA", (64, 64)),
+    ):
+        files[name] = inputs / f"{name}.png"
+        Image.new(mode, size).save(files[name])
+    said = [str(files.get(word, word)) for word in arguments]
+    named = [] if "--out" in said else ["--out", str(out)]
+    assert message in complaint([*said, *named], capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -230,9 +269,62 @@ def test_nothing_is_overwritten_without_asking(
 ) -> None:
     out = tmp_path / "mine.png"
     out.write_text("mine")
-    for sheet in ([], ["--sheet"]):
-        arguments = ["create", *sheet, "--size", "64", "--out", str(out)]
+    for command in (
+        ["sample", "--pretrained", "gan"],
+        ["create", "--size", "64"],
+        ["create", "--sheet"],
+    ):
+        arguments = [*command, "--out", str(out)]
         assert "exists" in complaint(arguments, capsys)
         assert out.read_text() == "mine"
     assert main([*arguments, "--overwrite"]) == 0
     assert Image.open(out).width > 64
+
+
+def test_a_repaired_file_is_searched_for_and_says_so(
+    tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask, repaired, out = (tmp_path / name for name in ("m.png", "r.png", "o.png"))
+    hole = np.zeros((512, 512), bool)
+    hole[216:328, 96:368] = True
+    Image.fromarray(hole).save(mask)
+    command = ["edit", str(kept), "--repair", str(mask), "--out", str(repaired)]
+    assert main(command) == 0
+    change = ["--set", "hair_color=mint", "--size", "64", "--out", str(out)]
+    assert main(["edit", str(repaired), *change]) == 0
+    said = capsys.readouterr().err
+    assert "the picture was repaired" in said and "The nearest" in said
+    assert examine(out).origin.steps == ("picture", "hair_color=mint")
+
+
+def test_a_pipe_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    arguments = ["animate", str(pipe), "--out", str(tmp_path / "out.webp")]
+    assert "is no file that lies on a disk" in complaint(arguments, capsys)
+
+
+def test_the_complaint_stays_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["create", "--out", str(tmp_path / "no" / "a\nb\x1b[2J.png")]
+    said = complaint(arguments, capsys)
+    assert "there is no folder" in said and "\x1b" not in said
+
+
+def test_nobody_reads_what_is_printed(tmp_path: Path, kept: Path) -> None:
+    """As `chibi-lab verify FILE | head -0` ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "import sys; from chibi_lab.cli import main; sys.exit(main())"
+    with os.fdopen(writer, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "verify", str(kept)],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.stderr == b""
+    assert done.returncode == 141

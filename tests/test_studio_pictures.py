@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_a_file_is_replaced_whole_and_its_neighbours_stay(tmp_path: Path) -> Non
     file, neighbour = tmp_path / "me.png", tmp_path / "me.png.part"
     file.write_bytes(b"old")
     neighbour.write_bytes(b"mine")
-    write_beside(file, b"new")
+    write_beside(file, b"new", overwrite=True)
     assert file.read_bytes() == b"new"
     assert neighbour.read_bytes() == b"mine"
     assert set(tmp_path.iterdir()) == {file, neighbour}
@@ -71,7 +72,24 @@ def test_a_file_is_replaced_whole_and_its_neighbours_stay(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ChibiError, match=r"cannot write .*folder: Is a directory"):
-        write_beside(tmp_path / "folder", b"new")
+        write_beside(tmp_path / "folder", b"new", overwrite=True)
     with pytest.raises(ChibiError, match=r"cannot write .*me\.png: No such file"):
-        write_beside(tmp_path / "missing" / "me.png", b"new")
+        write_beside(tmp_path / "missing" / "me.png", b"new", overwrite=True)
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_came_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def no_link(*_: object) -> None:
+        raise OSError(1, "no links on this file system")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    file = tmp_path / "me.png"
+    write_beside(file, b"first", overwrite=False)
+    with pytest.raises(ChibiError, match=r"me\.png exists: choose another name"):
+        write_beside(file, b"second", overwrite=False)
+    assert file.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [file]

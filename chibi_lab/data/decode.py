@@ -18,6 +18,7 @@ How, and why so:
 from __future__ import annotations
 
 import io
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,13 +74,15 @@ def read_picture(
     except OSError as error:
         raise UnusablePictureError(f"unreadable: {_says(error)}") from None
     try:
-        with file, Image.open(file, formats=FORMATS) as image:
-            # The header is all that was read so far: a bomb is never decoded.
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            profile = image.info.get("icc_profile")
-            picture = _decode(image)
-            upright = UPRIGHT.get(_orientation(image))
+        with file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is unfit is said in one sentence
+            with Image.open(file, formats=FORMATS) as image:
+                # The header is all that was read so far: a bomb is never decoded.
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                profile = image.info.get("icc_profile")
+                picture = _decode(image)
+                upright = UPRIGHT.get(_orientation(image))
     except Image.DecompressionBombError:
         raise UnusablePictureError(
             f"decompression bomb: more than {MAX_PIXELS:,} pixels"

@@ -8,6 +8,7 @@ from chibi_lab.studio.painter import Painter, Recipe
 from chibi_lab.studio.sliders import mix
 
 CLOSED = "variant20"  # of the eyes of Adventurer: both lids are down
+MOST_FRAMES = 240  # at 512 pixels they take a gigabyte
 LIDS = (0.5, 1.0, 1.0, 0.5)  # how far they are closed in the frames of a blink
 
 
@@ -23,10 +24,13 @@ def blink(painter: Painter, recipe: Recipe, frames: int) -> list[Recipe]:
         The recipes, the first of them the face itself.
 
     Raises:
-        ChibiError: If there are fewer frames, or the painter knows no closed eyes.
+        ChibiError: If there are fewer frames or more than 240, or the painter knows no closed
+            eyes.
     """
-    if frames < len(LIDS) + 2:
-        raise ChibiError(f"frames is {frames}: a blink takes {len(LIDS) + 2} or more")
+    if not len(LIDS) + 2 <= frames <= MOST_FRAMES:
+        raise ChibiError(
+            f"frames is {frames}: a blink takes {len(LIDS) + 2} to {MOST_FRAMES}"
+        )
     closing = [painter.with_value(recipe, "eyes", CLOSED, much) for much in LIDS]
     before = (frames - len(LIDS)) // 2
     after = frames - len(LIDS) - before
@@ -47,12 +51,14 @@ def turn(stops: Sequence[Recipe], frames: int) -> list[Recipe]:
         The recipes, the first of them the first stop; after the last comes the first again.
 
     Raises:
-        ChibiError: If there are fewer stops or frames.
+        ChibiError: If there are fewer stops or frames, or more than 240 frames.
     """
     if len(stops) < 2:
         raise ChibiError("a turn takes two faces or more")
-    if frames < len(stops):
-        raise ChibiError(f"frames is {frames}: {len(stops)} faces take as many or more")
+    if not len(stops) <= frames <= MOST_FRAMES:
+        raise ChibiError(
+            f"frames is {frames}: {len(stops)} faces take {len(stops)} to {MOST_FRAMES}"
+        )
     walk = []
     for frame in range(frames):
         place, t = divmod(frame * len(stops) / frames, 1)

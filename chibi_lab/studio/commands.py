@@ -10,17 +10,17 @@ from typing import Annotated, Literal
 
 import torch
 from PIL import Image
-from torch import Tensor
 from tqdm.auto import tqdm
 from tyro.conf import Positional, UseAppendAction, arg
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.animation import blink, turn
-from chibi_lab.studio.enlarging import LEAST, MOST, enlarge
+from chibi_lab.studio.containers import read_file
+from chibi_lab.studio.enlarging import LEAST, MOST, check_size, enlarge
 from chibi_lab.studio.keeping import check_name, keep
+from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.opening import nearness, open_picture
 from chibi_lab.studio.pictures import grid, save_picture
-from chibi_lab.studio.provenance import extract
 from chibi_lab.studio.session import (
     MAX_CANDIDATES,
     Candidate,
@@ -39,6 +39,7 @@ Slides = Annotated[
 ]
 STEPS = 100  # of the search for a picture's recipe
 SHEET = 16
+MOST_PROPOSALS = 16
 NOTEBOOK = "my-avatar.ipynb"
 CELLS = ["from chibi_lab.studio import Studio\n\nStudio()"]
 
@@ -68,7 +69,10 @@ class Create:
 
     def run(self) -> None:
         """Do it."""
-        check_name(self.out, self.overwrite)
+        if self.sheet:
+            check_name(self.out, self.overwrite, (".png",))
+        else:
+            _check(self)
         if not 1 <= self.candidate <= MAX_CANDIDATES:
             raise ChibiError(
                 f"candidate is {self.candidate}: it must be 1 to {MAX_CANDIDATES}"
@@ -79,9 +83,8 @@ class Create:
             self.model.upper()
         ]
         if self.sheet:
-            save_picture(
-                grid(torch.stack([each.image for each in candidates])), self.out
-            )
+            sheet = grid(torch.stack([each.image for each in candidates]))
+            save_picture(sheet, self.out, self.overwrite)
             print(f"the first {SHEET} candidates of seed {self.seed} are in {self.out}")
             return
         chosen = candidates[-1]
@@ -117,18 +120,18 @@ class Edit:
 
     def run(self) -> None:
         """Do it."""
-        check_name(self.out, self.overwrite)
+        _check(self)
         changes = [*self.wishes, *self.slides, self.mix, self.repair]
         if not any(changes):
             raise ChibiError("nothing to change: say --set, --slide, --mix or --repair")
         if self.repair and any(changes[:-1]):
             raise ChibiError("--repair goes alone: edit its result for all else")
-        session = open_session()
-        now = _opened(session, self.file)
-        session.put(now)
         if self.repair:
-            self._fill_in(session, now)
+            self._fill_in()
             return
+        session = open_session()
+        session.put(_opened(session, self.file))
+        now = session.current
         painter = session.painters[now.painter]
         for name, value in wish_of(self.wishes).items():
             recipe = painter.with_value(session.current.recipe, name, value)
@@ -149,13 +152,22 @@ class Edit:
             session.blend(_opened(session, self.mix), 0.5)
         _keep(session, session.current, self)
 
-    def _fill_in(self, session: Session, now: Candidate) -> None:
-        """Fill in what is painted over; the rest stays as it is, to the byte."""
-        if self.proposal < 1:
-            raise ChibiError(f"proposal is {self.proposal}: it must be 1 or more")
-        large = _at_own_size(self.file)
-        side = large.shape[1]
+    def _fill_in(self) -> None:
+        """Fill in what is painted over; the rest stays as it is, but for the watermark."""
+        if not 1 <= self.proposal <= MOST_PROPOSALS:
+            raise ChibiError(
+                f"proposal is {self.proposal}: it must be 1 to {MOST_PROPOSALS}"
+            )
+        side = _side(self.file)
+        large = open_picture(self.file, (side, side))
+        if _extent(self.repair) != (side, side):
+            raise ChibiError(
+                "the picture with the part to fill in must be as large as the file, "
+                f"{side} x {side} pixels, not {' x '.join(map(str, _extent(self.repair)))}"
+            )
         hole = open_picture(self.repair, (side, side)).mean(0) > 0
+        session = open_session()
+        now = _opened(session, self.file)
         small = tuple(now.image.shape[1:])
         # A pixel of the small picture counts as known only if nothing of it is painted over.
         coarse = (
@@ -185,7 +197,7 @@ class Invert:
 
     def run(self) -> None:
         """Do it."""
-        check_name(self.out, self.overwrite)
+        _check(self)
         session = open_session()
         _keep(session, _searched(session, self.picture), self)
 
@@ -213,7 +225,7 @@ class Animate:
 
     def run(self) -> None:
         """Do it."""
-        check_name(self.out, self.overwrite)
+        _check(self)
         session = open_session()
         now = _opened(session, self.file)
         painter = session.painters[now.painter]
@@ -244,18 +256,28 @@ class OpenStudio:
         """Do it."""
         if not self.folder.is_dir():
             raise ChibiError(
-                f"there is no folder {self.folder}: make it, or choose another"
+                f"{self.folder} is no folder that exists: make it, or choose another"
             )
         notebook = self.folder / NOTEBOOK
         if not notebook.exists():
             write_notebook(notebook)
         command = [sys.executable, "-m", "jupyterlab", notebook.name]
-        status = subprocess.run(command, cwd=self.folder, check=False).returncode
+        with subprocess.Popen(command, cwd=self.folder) as lab:
+            while (status := _ended(lab)) is None:
+                pass  # Ctrl-C is JupyterLab's: it asks, or stops its kernels
         if status:
             raise ChibiError(
                 f"JupyterLab ended with status {status}; is it installed? "
                 'pip install "chibi-lab[book]"'
             )
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    """The status that a program ended with; None if Ctrl-C came first."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return None
 
 
 def write_notebook(path: Path) -> None:
@@ -322,19 +344,13 @@ def _number(text: str) -> float:
 
 def _opened(session: Session, file: Path) -> Candidate:
     """What a kept file was drawn from; of any other picture the nearest that can be drawn."""
+    data = read_file(file)
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ChibiError(f"cannot read {file}: {error.strerror}") from error
-    try:
-        origin = extract(data)
-    except (
-        ChibiError
-    ):  # no picture that can hold one, such as a BMP; opening it says the rest
-        origin = None
-    if origin is not None and session.knows(origin):
-        return session.reopen(origin)
-    return _searched(session, file)
+        kept = session.reopen_file(data)
+    except ChibiError as error:
+        kept = None
+        print(f"{file} is not opened as it was kept: {error}", file=sys.stderr)
+    return _searched(session, file) if kept is None else kept
 
 
 def _searched(session: Session, file: Path) -> Candidate:
@@ -348,6 +364,7 @@ def _searched(session: Session, file: Path) -> Candidate:
             desc=name,
             unit="step",
             leave=False,
+            **({} if sys.stderr.isatty() else {"disable": True}),
         )
         *_, near = search
         found.append(
@@ -359,12 +376,38 @@ def _searched(session: Session, file: Path) -> Candidate:
     return nearest
 
 
-def _at_own_size(file: Path) -> Tensor:
-    """The largest centred square of a picture, as it is, (3, side, side)."""
-    open_picture(file, (LEAST, LEAST))  # complains of what is no picture, or too small
+def _extent(file: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is stored."""
+    open_picture(file, (1, 1))  # complains of what is no picture
     with Image.open(file) as picture:
-        side = min(*picture.size, MOST)
-    return open_picture(file, (side, side))
+        return picture.size
+
+
+def _side(file: Path) -> int:
+    """Width and height of a picture that a part can be filled in of.
+
+    Raises:
+        ChibiError: If it is not square, too small or large, or transparent anywhere.
+    """
+    width, height = _extent(file)
+    if width != height or not LEAST <= width <= MOST:
+        raise ChibiError(
+            f"{file} has {width} x {height} pixels: --repair takes a square picture of "
+            f"{LEAST} to {MOST}"
+        )
+    with Image.open(file) as picture:
+        if picture.has_transparency_data:
+            raise ChibiError(
+                f"{file} is transparent: repair it first, and cut it out afterwards"
+            )
+    return width
+
+
+def _check(command: Create | Edit | Invert | Animate) -> None:
+    """Complain of what a file cannot be, before work is spent on it."""
+    check_name(command.out, command.overwrite)
+    check_size(command.size)
+    SigningKey.of_user()
 
 
 def _keep(session: Session, chosen: Candidate, command: Create | Edit | Invert) -> None:

@@ -4,7 +4,9 @@ Each file comes apart into pieces whose bytes, joined, are the file again. What 
 lengths is believed only as far as it has bytes.
 """
 
+import stat
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 from chibi_lab.errors import ChibiError
@@ -263,3 +265,39 @@ def _append(pieces: list[Piece], piece: Piece) -> None:
 
 def _with_rest(pieces: list[Piece], data: bytes, at: int) -> list[Piece]:
     return [*pieces, Piece("what follows", data[at:])] if at < len(data) else pieces
+
+
+def shown(text: str, most: int = 200) -> str:
+    """A stranger's text as one line that does nothing to a terminal."""
+    line = " ".join(text.split())
+    safe = "".join(each if each.isprintable() else "\ufffd" for each in line)
+    return safe if len(safe) <= most else safe[: most - 1] + "…"
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that lies on a disk and is not too large for a picture.
+
+    Args:
+        path: The file.
+
+    Returns:
+        All of it.
+
+    Raises:
+        ChibiError: If it cannot be read, or is something else.
+    """
+    name = shown(str(path))
+    try:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            raise ChibiError(f"{name} is a folder: name a picture file in it")
+        # A pipe or a device could keep one waiting for ever.
+        if not stat.S_ISREG(about.st_mode):
+            raise ChibiError(f"{name} is no file that lies on a disk")
+        if about.st_size > MAX_BYTES:
+            raise ChibiError(
+                f"{name} has {about.st_size:,} bytes: {MAX_BYTES:,} are the most"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ChibiError(f"cannot read {name}: {error.strerror}") from error

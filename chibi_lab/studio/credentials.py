@@ -12,7 +12,7 @@ from typing import Any
 
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.containers import MIME, is_signed, split
+from chibi_lab.studio.containers import MIME, is_signed, shown, split
 from chibi_lab.studio.keys import SigningKey, own_chain
 from chibi_lab.studio.origin import STATEMENT
 from chibi_lab.studio.provenance import SOURCE_TYPE, SOURCE_TYPES, extract
@@ -147,13 +147,6 @@ def read_signature(data: bytes, folder: Path | None = None) -> Signature | None:
             f"the C2PA manifest cannot be read: {shown(str(error))}"
         ) from error
     return _judged(found, own is not None)
-
-
-def shown(text: str, most: int = 200) -> str:
-    """A stranger's text as one line that does nothing to a terminal."""
-    line = " ".join(text.split())
-    safe = "".join(each if each.isprintable() else "\ufffd" for each in line)
-    return safe if len(safe) <= most else safe[: most - 1] + "…"
 
 
 def _judged(found: dict[str, Any], own: bool) -> Signature:

@@ -32,8 +32,7 @@ def enlarge(images: Tensor, size: int, moving: bool = False) -> Tensor:
     Raises:
         ChibiError: If there is no picture, or the size is out of range.
     """
-    if not LEAST <= size <= MOST:
-        raise ChibiError(f"size is {size}: it must be {LEAST} to {MOST} pixels")
+    check_size(size)
     if len(images) == 0:
         raise ChibiError("there is no picture to enlarge")
     height, width = images.shape[2:]
@@ -43,6 +42,16 @@ def enlarge(images: Tensor, size: int, moving: bool = False) -> Tensor:
         return torch.cat(
             [_to_size(image[None], size, across, moving) for image in images]
         )
+
+
+def check_size(size: int) -> None:
+    """Whether pictures can have a height.
+
+    Raises:
+        ChibiError: If they cannot.
+    """
+    if not LEAST <= size <= MOST:
+        raise ChibiError(f"size is {size}: it must be {LEAST} to {MOST} pixels")
 
 
 def _to_size(image: Tensor, height: int, width: int, moving: bool) -> Tensor:

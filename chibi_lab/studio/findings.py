@@ -1,8 +1,8 @@
 """What a picture file says of where it comes from, and how far that can be believed."""
 
 import io
-import stat
 import textwrap
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from PIL import Image
 from chibi_lab import __version__, pretrained
 from chibi_lab.data.decode import MAX_PIXELS
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.containers import MAX_BYTES, MIME, split
-from chibi_lab.studio.credentials import Signature, read_signature, shown
+from chibi_lab.studio.containers import MIME, read_file, shown, split
+from chibi_lab.studio.credentials import Signature, read_signature
 from chibi_lab.studio.keys import MADE_HERE
 from chibi_lab.studio.origin import STATEMENT, Origin
 from chibi_lab.studio.provenance import extract, source_type
@@ -206,7 +206,7 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
     Raises:
         ChibiError: If the file cannot be read, is too large, or is no whole picture.
     """
-    data = _read(Path(path))
+    data = read_file(Path(path))
     name = shown(str(path))
     try:
         kind, _ = split(data)
@@ -214,7 +214,9 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
         raise ChibiError(f"{name}: {error}") from error
     origin, origin_problem = _tried(extract, data)
     source, source_problem = _tried(source_type, data)
-    watermark, watermark_problem = _tried(_watermark, data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is unfit becomes a finding
+        watermark, watermark_problem = _tried(_watermark, data)
     signature, signature_problem = _tried(read_signature, data, folder)
     return Findings(
         file=str(path),
@@ -275,24 +277,6 @@ def _tried(look: Any, *given: Any) -> tuple[Any, str | None]:
         return look(*given), None
     except ChibiError as error:
         return None, shown(str(error))
-
-
-def _read(path: Path) -> bytes:
-    name = shown(str(path))
-    try:
-        about = path.stat()
-        if stat.S_ISDIR(about.st_mode):
-            raise ChibiError(f"{name} is a folder: name a picture file in it")
-        # A pipe or a device could keep one waiting for ever.
-        if not stat.S_ISREG(about.st_mode):
-            raise ChibiError(f"{name} is no file that lies on a disk")
-        if about.st_size > MAX_BYTES:
-            raise ChibiError(
-                f"{name} has {about.st_size:,} bytes: {MAX_BYTES:,} are the most"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ChibiError(f"cannot read {name}: {error.strerror}") from error
 
 
 def _laid_out(line: Line) -> str:

@@ -1,5 +1,6 @@
 """An avatar in a file: enlarged, cut out on request, with its origin and a signature."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def keep(
     key = SigningKey.of_user() if key is None else key
     data = encode(_pixels(images, size, transparent), format_, FRAME_MS)
     data = sign(embed(data, origin), key)
-    write_beside(path, data)
+    write_beside(path, data, overwrite)
     return path
 
 
@@ -82,12 +83,13 @@ def place_in(folder: Path | str, name: str) -> Path:
     return path
 
 
-def check_name(path: Path, overwrite: bool) -> str:
+def check_name(path: Path, overwrite: bool, suffixes: Collection[str] = FORMATS) -> str:
     """Whether a file can be kept under a name, asked before work is spent on it.
 
     Args:
         path: The file.
         overwrite: Whether one that exists may be replaced.
+        suffixes: What its name may end in.
 
     Returns:
         Its format: "PNG", "WebP" or "GIF".
@@ -99,10 +101,10 @@ def check_name(path: Path, overwrite: bool) -> str:
     if suffix in (".jpg", ".jpeg"):
         raise ChibiError(
             f"{path} would be a JPEG, which smears lines and cannot hold an origin: choose "
-            f"{' or '.join(FORMATS)}"
+            f"{' or '.join(suffixes)}"
         )
-    if suffix not in FORMATS:
-        raise ChibiError(f"{path} must end in {' or '.join(FORMATS)}")
+    if suffix not in suffixes:
+        raise ChibiError(f"{path} must end in {' or '.join(suffixes)}")
     if "\0" in str(path):
         raise ChibiError(f"{str(path)!r} holds a character that no file name can hold")
     try:

@@ -271,14 +271,8 @@ class Session:
             candidate.steps,
         )
 
-    def knows(self, origin: Origin) -> bool:
-        """Whether one of the painters has the weights that drew a picture."""
-        return any(p.weights == origin.weights for p in self.painters.values())
-
     def reopen(self, origin: Origin) -> Candidate:
         """What a file says that it was drawn from, drawn again.
-
-        A repaired picture is drawn whole from its recipe, so that its rest may differ a little.
 
         Args:
             origin: Anyone may have written it.
@@ -287,15 +281,23 @@ class Session:
             The candidate; it is not put on the table.
 
         Raises:
-            ChibiError: If no painter has its weights, or its numbers fit no recipe of theirs.
+            ChibiError: If no painter has its weights, its numbers fit no recipe of theirs, what
+                was asked for is no attribute of theirs, or it was repaired: the recipe of a
+                repaired picture draws the repaired part, and not the rest.
         """
         names = [n for n, p in self.painters.items() if p.weights == origin.weights]
-        if not self.knows(origin):
+        if not names:
             raise ChibiError(
                 f"the picture was drawn by {origin.model!r} with weights that are not here: open "
                 "it as a picture, and the nearest that the models here can draw is searched for"
             )
+        if origin.steps[-1:] == ("repair",):
+            raise ChibiError(
+                "the picture was repaired, so no recipe draws all of it: the nearest that the "
+                "models can draw is searched for"
+            )
         painter = self.painters[names[0]]
+        painter.schema.ask(origin.attributes)
         recipe = painter.recipe(origin.latent, origin.shares)
         return Candidate(
             names[0],

@@ -26,6 +26,7 @@ from chibi_lab.training.checkpoint import (
 )
 from chibi_lab.training.run import Run
 
+SEEDS = 2**63  # torch takes no larger ones
 CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
 # What it takes to draw: the averaged generator, or all of a VAE.
 INFERENCE = {
@@ -165,12 +166,12 @@ def latents(count: int, latent_dim: int, seed: int) -> Tensor:
         Standard normal latents, (count, latent_dim).
 
     Raises:
-        ChibiError: If count is less than 1 or the seed is negative.
+        ChibiError: If count is less than 1, or the seed out of range.
     """
     if count < 1:
         raise ChibiError(f"count is {count}: it must be at least 1")
-    if seed < 0:
-        raise ChibiError(f"seed is {seed}: it must be 0 or more")
+    if not 0 <= seed < SEEDS:
+        raise ChibiError(f"seed is {seed}: it must be 0 or more, and less than 2**63")
     generator = torch.Generator().manual_seed(seed)
     # One at a time: a single large draw ends differently than a small one.
     return torch.stack(
