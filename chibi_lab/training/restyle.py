@@ -49,8 +49,8 @@ def restyle(
         sizes = [drawn, config.shape, images.images.shape[1:3]]
         here, said, shown = (f"{height} x {width}" for height, width in sizes)
         raise ChibiError(
-            f"the generator draws {here} pixels, the config says {said}, and the images have "
-            f"{shown}: all must be the same"
+            f"the generator draws {here} pixels, the config says {said}, "
+            f"and the images have {shown}: all must be the same"
         )
     engine = Engine(config.device, config.precision, config.batch)
     loader = BatchLoader(images, config.batch, config.seed, engine.device)
