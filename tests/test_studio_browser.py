@@ -124,6 +124,8 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], folder: Path) -> No
 def test_from_a_wish_to_a_file_that_verifies(page: Any, lab: tuple[str, Path]) -> None:
     address, work = lab
     page.goto(address)
+    # A cell that is run before there is a kernel is not run later.
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.click(".jp-Notebook .jp-Cell .jp-InputArea-editor")
     page.keyboard.press("Shift+Enter")
     # Wish.
