@@ -297,7 +297,7 @@ def test_no_line_is_wider_than_a_hundred_columns(
 ) -> None:
     long = replace(origin, credit="word " * 300 + "end", model="m" * 200)
     report = examine(save(embed(files["PNG"], long))).report()
-    assert max(map(len, report.splitlines())) <= 100
+    assert max(map(len, report.splitlines())) <= 80
     assert report.count("word") == 300
 
 

@@ -20,7 +20,7 @@ from chibi_lab.studio.origin import STATEMENT, Origin
 from chibi_lab.studio.provenance import extract, source_type
 from chibi_lab.studio.watermark import FALSE_POSITIVES, Detection, detect
 
-WIDTH, COLUMN = 100, 13  # of a report: its width, and that of the names in it
+WIDTH, COLUMN = 80, 13  # of a report: its width, and that of the names in it
 SEARCHED = 1024  # pixels of the longer side: larger pictures are reduced to it first
 Line = str | tuple[str, str]  # of a report: a sentence, or a name and its value
 
