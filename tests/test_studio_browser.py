@@ -132,7 +132,7 @@ def test_from_a_wish_to_a_file_that_verifies(page: Any, lab: tuple[str, Path]) -
     page.click("button[title='hair colour: pink']")
     page.get_by_text("✓ pink").wait_for()
     # Choose, with the keyboard.
-    third = page.locator("button[title^='Choose GAN 3 ']")
+    third = page.locator("button[title^='Choose GAN 3 '][title$='matches the wish']")
     third.focus()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="GAN 3 of seed 0").wait_for()
@@ -141,6 +141,7 @@ def test_from_a_wish_to_a_file_that_verifies(page: Any, lab: tuple[str, Path]) -
     handle = page.locator(".widget-slider", has_text="Darker skin").locator(
         ".noUi-handle"
     )
+    handle.wait_for()  # the kernel opens the section; a hidden handle takes no key
     handle.press("End" if handle.get_attribute("aria-valuenow") != "1.0" else "Home")
     page.locator("p[role=status]", has_text="Darker skin").wait_for()
     # An error is said in place.
