@@ -463,6 +463,18 @@ def test_a_finished_training_leaves_a_film_of_its_samples(
         assert film.convert("RGB").getpixel((5, 5))[2] > 200
 
 
+def test_a_training_that_ends_on_a_checkpoint_leaves_its_last_samples_and_a_film(
+    tmp_path: Path, folder: Path
+) -> None:
+    command = ["train", "vae", "--data", str(folder), "--out", str(tmp_path / "run")]
+    sizes = ["--images", "128", "--checkpoint-every", "64", "--sample-every", "96"]
+    assert main([*command, *TINY, *sizes]) == 0
+    run = Run.open(tmp_path / "run")
+    assert [path.stem for path in run.checkpoints()] == ["000000064", "000000128"]
+    assert run.samples()[-1].stem == "000000128"
+    assert (run.path / "timelapse.webp").exists()
+
+
 def test_another_precision_is_another_training(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -228,7 +228,7 @@ class Loop(AbstractContextManager):
             run.release()
             raise
         self._logged, self._logged_seconds = self.images_seen, self._seconds
-        self._saved = self.images_seen
+        self._began = self._sampled = self._saved = self.images_seen
         self._show_progress = progress and engine.is_first
         board = run.config.tensorboard and engine.is_first
         self._board = open_board(run.path) if board else None
@@ -257,10 +257,12 @@ class Loop(AbstractContextManager):
     ) -> None:
         """Save what was reached and give Ctrl-C back. After an error nothing is saved."""
         try:
-            if kind is None and self.images_seen > self._saved:
+            if kind is None and self.images_seen > self._began:
                 self._flush()
-                self._sample()
-                self._save()
+                if self.images_seen > self._sampled:
+                    self._sample()
+                if self.images_seen > self._saved:
+                    self._save()
                 if self.engine.is_first:
                     with self._writing("timelapse.webp"):
                         write_timelapse(self.run)
@@ -370,6 +372,7 @@ class Loop(AbstractContextManager):
         self._logged, self._logged_seconds = self.images_seen, self._seconds
 
     def _sample(self) -> None:
+        self._sampled = self.images_seen
         if not self.engine.is_first:
             return
         # Here, since it takes a second, and whoever only draws from a run should not wait for it.
