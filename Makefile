@@ -19,7 +19,7 @@ env: $(INSTALLED)  ## make the environment in .venv
 browser: $(INSTALLED)  ## add a browser, for the test that drives the studio in one
 	@command -v uv > /dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install uv
 	PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[book,browser]'
-	$(BIN)/playwright install chromium
+	command -v chromium > /dev/null || $(BIN)/playwright install chromium
 
 book: $(INSTALLED)  ## run every chapter and build the book
 	$(BIN)/jupyter-book build book/
