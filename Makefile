@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # --compile-bytecode: on all cores now, instead of one module after the other at the first import.
 # Exists when the environment is complete; older than what it was made from, it is made again.
 INSTALLED := $(VENV)/.installed
+# The system's uv, or one that is fetched into the environment.
+FIND_UV = command -v uv > /dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install uv
+UV = PATH="$$PATH:$(CURDIR)/$(BIN)" uv
 
 .PHONY: help env browser book test lab notebooks gallery check format pins clean
 .DEFAULT_GOAL := help
@@ -17,8 +20,8 @@ env: $(INSTALLED)  ## make the environment in .venv
 	@echo "Ready. Activate it with: source $(BIN)/activate"
 
 browser: $(INSTALLED)  ## add a browser, for the test that drives the studio in one
-	@command -v uv > /dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install uv
-	PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[book,browser]'
+	@$(FIND_UV)
+	$(UV) pip install --python $(BIN)/python --constraint constraints.txt --editable '.[book,browser]'
 	command -v chromium > /dev/null || $(BIN)/playwright install chromium
 
 book: $(INSTALLED)  ## run every chapter and build the book
@@ -49,8 +52,8 @@ format: $(INSTALLED)  ## tidy the code
 	$(BIN)/ruff format .
 
 pins: $(INSTALLED)  ## write constraints.txt anew with today's versions
-	@command -v uv > /dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install uv
-	PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip compile pyproject.toml --extra book --universal \
+	@$(FIND_UV)
+	$(UV) pip compile pyproject.toml --extra book --universal \
 	  --python-version 3.11 --fork-strategy fewest --no-annotate --upgrade \
 	  --custom-compile-command "make pins" --output-file constraints.txt
 

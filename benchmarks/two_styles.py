@@ -39,7 +39,7 @@ def ground(images: Tensor) -> Tensor:
     hexes = [
         colour for _, colour in palette_colors("adventurer", "pastel")["background"]
     ]
-    known = torch.tensor([[int(h[k : k + 2], 16) for k in (1, 3, 5)] for h in hexes])
+    known = torch.tensor([list(bytes.fromhex(code[1:7])) for code in hexes])
     corners = torch.stack([images[:, :, :3, :3], images[:, :, :3, -3:]])
     seen = (corners.mean((0, 3, 4)) + 1) * 127.5
     return torch.cdist(seen, known.float()).argmin(1)
@@ -68,6 +68,7 @@ def main() -> None:
     for name, start in (("from the first style", teacher), ("from nothing", novice)):
         began = time.perf_counter()
         pupil = restyle(start, pictures, config)
+        minutes = (time.perf_counter() - began) / 60
         after = draw(pupil, z)
         rows.append(after[:COLUMNS])
         if start is teacher:  # its linear layers, the pupil's convolutions
@@ -75,10 +76,7 @@ def main() -> None:
             mixed.mix.load_state_dict(teacher.mix.state_dict())
             rows.append(draw(mixed, z[:COLUMNS]))
         kept = (ground(before) == ground(after)).float().mean()
-        figures[name] = {
-            "minutes": (time.perf_counter() - began) / 60,
-            "same ground": float(kept),
-        }
+        figures[name] = {"minutes": minutes, "same ground": float(kept)}
     result: dict[str, Any] = {
         "style": STYLE,
         "images seen": options.images,

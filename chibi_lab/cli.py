@@ -54,7 +54,7 @@ from chibi_lab.training import (
 )
 from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
 from chibi_lab.training.engine import is_first_rank
-from chibi_lab.training.run import read_config
+from chibi_lab.training.run import read_config, whole_folder
 
 REHEARSED_IMAGES, REHEARSED_STEPS = 256, 16  # as long as from one penalty to the next
 MAX_SAMPLES = 4096
@@ -515,19 +515,19 @@ def _one_line(box: str) -> str:
 
 
 def _write_pictures(images: ImageSet, seeds: range, out: Path) -> None:
-    beside = out.with_name(out.name + ".part")
-    beside.mkdir(parents=True)
-    with (beside / "attributes.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["file", *images.schema.names])
+    with whole_folder(out) as beside:
+        rows = [["file", *images.schema.names]]
         for seed, pixels, row in zip(
             seeds, images.images, images.attributes, strict=True
         ):
             name = f"{seed:010d}.png"
             Image.fromarray(pixels).save(beside / name)
-            table.writerow([name, *images.schema.decode(row).values()])
-    (beside / "CREDIT.txt").write_text(images.credit + "\n", encoding="utf-8")
-    os.replace(beside, out)
+            rows.append([name, *images.schema.decode(row).values()])
+        with (beside / "attributes.csv").open(
+            "w", newline="", encoding="utf-8"
+        ) as file:
+            csv.writer(file).writerows(rows)
+        (beside / "CREDIT.txt").write_text(images.credit + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from chibi_lab.cli import main
 from chibi_lab.data import AttributeSchema, ImageSet
 from chibi_lab.studio import Origin
 
@@ -74,3 +76,19 @@ def origin() -> Origin:
         steps=("hair_color=pink", "repair"),
         credit="Avatars by “Ä” <a@b> & others",
     )
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
+    """The one line that a refused command prints."""
+
+    def refused(arguments: list[str]) -> str:
+        capsys.readouterr()
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1, said.err
+        assert said.err.startswith("chibi-lab: ")
+        return said.err
+
+    return refused

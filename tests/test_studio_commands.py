@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +41,6 @@ def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = load_avatars(seeds=split_seeds("test", 1)).images
     Image.fromarray(images[0]).save(file)
     return file
-
-
-def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a refused command prints."""
-    capsys.readouterr()
-    assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1, said.err
-    assert said.err.startswith("chibi-lab: ")
-    return said.err
 
 
 def pixels(file: Path) -> np.ndarray:
@@ -204,7 +194,7 @@ def test_what_cannot_be_done_is_one_line_and_no_file(
     kept: Path,
     arguments: list[str],
     message: str,
-    capsys: pytest.CaptureFixture[str],
+    complaint: Callable[[list[str]], str],
 ) -> None:
     out = tmp_path / "out.png"
     inputs = tmp_path_factory.mktemp("inputs")
@@ -218,7 +208,7 @@ def test_what_cannot_be_done_is_one_line_and_no_file(
         Image.new(mode, size).save(files[name])
     said = [str(files.get(word, word)) for word in arguments]
     named = [] if "--out" in said else ["--out", str(out)]
-    assert message in complaint([*said, *named], capsys)
+    assert message in complaint([*said, *named])
     assert not list(tmp_path.iterdir())
 
 
@@ -241,12 +231,12 @@ def _broken(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("command", ["invert", "animate", "edit"])
 @pytest.mark.parametrize("broken", ["empty", "text", "cut", "thin", "pipe"])
 def test_broken_pictures_are_one_line(
-    tmp_path: Path, broken: str, command: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, broken: str, command: str, complaint: Callable[[list[str]], str]
 ) -> None:
     out = tmp_path / "out.png"
     change = ["--set", "hair_color=pink"] if command == "edit" else []
     file = _broken(tmp_path)[broken]
-    said = complaint([command, str(file), *change, "--out", str(out)], capsys)
+    said = complaint([command, str(file), *change, "--out", str(out)])
     assert file.name in said
     assert not out.exists()
 
@@ -265,7 +255,7 @@ def test_pictures_of_other_kinds_are_read(
 
 
 def test_nothing_is_overwritten_without_asking(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, complaint: Callable[[list[str]], str]
 ) -> None:
     out = tmp_path / "mine.png"
     out.write_text("mine")
@@ -275,7 +265,7 @@ def test_nothing_is_overwritten_without_asking(
         ["create", "--sheet"],
     ):
         arguments = [*command, "--out", str(out)]
-        assert "exists" in complaint(arguments, capsys)
+        assert "exists" in complaint(arguments)
         assert out.read_text() == "mine"
     assert main([*arguments, "--overwrite"]) == 0
     assert Image.open(out).width > 64
@@ -298,19 +288,19 @@ def test_a_repaired_file_is_searched_for_and_says_so(
 
 
 def test_a_pipe_is_not_waited_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, complaint: Callable[[list[str]], str]
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     arguments = ["animate", str(pipe), "--out", str(tmp_path / "out.webp")]
-    assert "is no file that lies on a disk" in complaint(arguments, capsys)
+    assert "is no file that lies on a disk" in complaint(arguments)
 
 
 def test_the_complaint_stays_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, complaint: Callable[[list[str]], str]
 ) -> None:
     arguments = ["create", "--out", str(tmp_path / "no" / "a\nb\x1b[2J.png")]
-    said = complaint(arguments, capsys)
+    said = complaint(arguments)
     assert "there is no folder" in said and "\x1b" not in said
 
 

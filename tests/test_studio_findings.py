@@ -292,7 +292,7 @@ def test_what_a_stranger_wrote_does_nothing_to_the_terminal(
     assert "holds" in said and "\x1b" not in said
 
 
-def test_no_line_is_wider_than_a_hundred_columns(
+def test_no_line_is_wider_than_eighty_columns(
     files: dict[str, bytes], origin: Origin, save: Callable[..., Path]
 ) -> None:
     long = replace(origin, credit="word " * 300 + "end", model="m" * 200)

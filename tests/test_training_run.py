@@ -24,6 +24,7 @@ from chibi_lab.training import (
 )
 from chibi_lab.training import loop as loop_module
 from chibi_lab.training.loop import Loop
+from chibi_lab.training.run import whole_folder
 
 TINY = {
     "size": 32,
@@ -330,3 +331,15 @@ def test_without_a_compiler_a_training_runs_and_says_so(
     run = train_vae(config, tmp_path / "run", images=pictures, progress=False)
     assert run.images_seen == 64
     assert capsys.readouterr().out.count("no C++ compiler was found") == 1
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError), whole_folder(out) as beside:
+        (beside / "half.txt").write_text("half")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    with whole_folder(out) as beside:
+        (beside / "all.txt").write_text("all")
+        assert not out.exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "all.txt"]

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from torch import Tensor
@@ -123,10 +123,31 @@ class PictureButtons:
 
 def picture_url(image: Tensor) -> str:
     """A picture (3, H, W) in [-1, 1] as the address of an image that holds it all."""
-    return f"data:image/png;base64,{png(grid(image[None], gap=0))}"
+    return f"data:image/png;base64,{_png(grid(image[None], gap=0))}"
 
 
-def png(picture: Image.Image) -> str:
+def mimebundle(
+    panel: "widgets.Widget", words: str, picture: Image.Image, **kwargs: Any
+) -> dict[str, Any]:
+    """A live panel, and words and a picture for where no widgets are shown.
+
+    Args:
+        panel: The widget.
+        words: What stands for it in a terminal.
+        picture: What stands for it in a page without widgets.
+        kwargs: What IPython asks of a bundle.
+
+    Returns:
+        MIME types with what to show, as IPython's ``_repr_mimebundle_`` gives them.
+    """
+    return {
+        **(panel._repr_mimebundle_(**kwargs) or {}),
+        "text/plain": words,
+        "image/png": _png(picture),
+    }
+
+
+def _png(picture: Image.Image) -> str:
     """A picture as PNG in base64."""
     file = io.BytesIO()
     picture.save(file, format="png")

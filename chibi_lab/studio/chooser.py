@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.buttons import PictureButtons, picture_url, png
+from chibi_lab.studio.buttons import PictureButtons, mimebundle, picture_url
 from chibi_lab.studio.choice import MAX_CANDIDATES, AvatarChoice
 from chibi_lab.studio.pictures import grid
 from chibi_lab.training import Run
@@ -130,12 +130,7 @@ class AvatarChooser:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live panel, and the sheet as a picture for pages that cannot show widgets."""
-        bundle = self.panel._repr_mimebundle_(**kwargs) or {}
-        return {
-            **bundle,
-            "text/plain": repr(self),
-            "image/png": png(grid(self.choice.images)),
-        }
+        return mimebundle(self.panel, repr(self), grid(self.choice.images), **kwargs)
 
     def _told(self, action: Callable[[], str]) -> Callable[[Any], None]:
         """Run an action of a widget; say beside the sheet what it did, or why it could not."""

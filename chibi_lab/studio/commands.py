@@ -20,7 +20,7 @@ from chibi_lab.studio.enlarging import LEAST, MOST, check_size, enlarge
 from chibi_lab.studio.keeping import check_name, keep
 from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.opening import nearness, open_picture
-from chibi_lab.studio.pictures import grid, save_picture
+from chibi_lab.studio.pictures import grid, save_picture, write_beside
 from chibi_lab.studio.session import (
     MAX_CANDIDATES,
     Candidate,
@@ -28,7 +28,6 @@ from chibi_lab.studio.session import (
     open_session,
 )
 from chibi_lab.studio.sliders import fits, slide, sliders
-from chibi_lab.training.run import write_text
 
 Model = Literal["vae", "gan"]
 Wishes = Annotated[
@@ -160,10 +159,11 @@ class Edit:
             )
         side = _side(self.file)
         large = open_picture(self.file, (side, side))
-        if _extent(self.repair) != (side, side):
+        painted = _extent(self.repair)
+        if painted != (side, side):
             raise ChibiError(
                 "the picture with the part to fill in must be as large as the file, "
-                f"{side} x {side} pixels, not {' x '.join(map(str, _extent(self.repair)))}"
+                f"{side} x {side} pixels, not {' x '.join(map(str, painted))}"
             )
         hole = open_picture(self.repair, (side, side)).mean(0) > 0
         session = open_session()
@@ -304,10 +304,8 @@ def write_notebook(path: Path) -> None:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    try:
-        write_text(path, json.dumps(notebook, indent=1) + "\n")
-    except OSError as error:
-        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
+    text = json.dumps(notebook, indent=1) + "\n"
+    write_beside(path, text.encode(), overwrite=True)
 
 
 def wish_of(said: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.buttons import picture_url, png
+from chibi_lab.studio.buttons import mimebundle, picture_url
 from chibi_lab.studio.pictures import grid
 
 ROW = 8  # square pictures side by side where there is no slider
@@ -69,8 +69,5 @@ class FlipBook:
         """The slider, and its pictures side by side for pages that cannot show widgets."""
         height, width = self._images.shape[2:]
         columns = max(1, ROW * height // width)
-        return {
-            **(self.panel._repr_mimebundle_(**kwargs) or {}),
-            "text/plain": repr(self),
-            "image/png": png(grid(self._images, columns)),
-        }
+        sheet = grid(self._images, columns)
+        return mimebundle(self.panel, repr(self), sheet, **kwargs)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.buttons import picture_url, png
+from chibi_lab.studio.buttons import mimebundle, picture_url
 from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.pictures import grid
 from chibi_lab.studio.session import Candidate, Session, open_session
@@ -124,11 +124,7 @@ class Studio:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live panel, and the sheets as a picture for pages that cannot show widgets."""
         images = [c.image for sheet in self._wish.sheets.values() for c in sheet]
-        return {
-            **(self.panel._repr_mimebundle_(**kwargs) or {}),
-            "text/plain": repr(self),
-            "image/png": png(grid(torch.stack(images))),
-        }
+        return mimebundle(self.panel, repr(self), grid(torch.stack(images)), **kwargs)
 
     def _button(self, title: str, tooltip: str) -> "widgets.Button":
         import ipywidgets as widgets

@@ -1,7 +1,6 @@
 """What a run learned: its networks, the images that they draw, and a small copy of both."""
 
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from chibi_lab.training.checkpoint import (
     with_prefix,
     write_checkpoint,
 )
-from chibi_lab.training.run import Run
+from chibi_lab.training.run import Run, whole_folder
 
 SEEDS = 2**63  # torch takes no larger ones
 CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
@@ -255,9 +254,8 @@ def export_run(run: Run, out: Path | str) -> Run:
     if out.exists():
         raise ChibiError(f"{out} exists: choose a folder that does not")
     tensors, progress = read_checkpoint(run.latest(), INFERENCE[run.config.kind])
-    beside = out.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        (beside / "checkpoints").mkdir(parents=True)
+    with whole_folder(out) as beside:
+        (beside / "checkpoints").mkdir()
         for name in ("config.json", "data.json", "stats.jsonl"):
             shutil.copyfile(run.path / name, beside / name)
         (beside / "samples").mkdir()
@@ -266,9 +264,6 @@ def export_run(run: Run, out: Path | str) -> Run:
         write_checkpoint(
             beside / "checkpoints" / run.latest().name, halved(tensors), progress
         )
-        beside.replace(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Run.open(out)
 
 

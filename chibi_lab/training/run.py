@@ -2,7 +2,11 @@
 
 import json
 import os
+import shutil
+import uuid
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -239,3 +243,22 @@ def write_text(path: Path, text: str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Fill a folder beside its place, then rename it into place; after an error it is gone.
+
+    Args:
+        out: The folder to make, or an empty one to replace.
+
+    Yields:
+        The folder to fill.
+    """
+    beside = out.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        beside.replace(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
