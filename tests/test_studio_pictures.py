@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chibi_lab.data import to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio import film_strip, grid
+from chibi_lab.studio import film_strip, grid, in_few_colors
 from chibi_lab.studio.pictures import write_beside
 
 
@@ -93,3 +94,13 @@ def test_a_file_that_came_first_stays(
         write_beside(file, b"second", overwrite=False)
     assert file.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_few_colors_are_near_and_the_same_each_time() -> None:
+    ramp = np.linspace(0, 255, 200 * 200 * 3).reshape(200, 200, 3).astype(np.uint8)
+    picture = Image.fromarray(ramp)
+    small = in_few_colors(picture)
+    assert small.mode == "P"
+    off = np.asarray(small.convert("RGB")).astype(float) - ramp
+    assert np.abs(off).mean() < 2
+    assert small.tobytes() == in_few_colors(picture).tobytes()

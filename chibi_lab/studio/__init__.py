@@ -16,7 +16,7 @@ from chibi_lab.studio.opening import open_picture
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.painter import Approach, Painter, Recipe
 from chibi_lab.studio.panel import Studio
-from chibi_lab.studio.pictures import film_strip, grid
+from chibi_lab.studio.pictures import film_strip, grid, in_few_colors
 from chibi_lab.studio.provenance import embed, extract
 from chibi_lab.studio.session import Candidate, Session, open_session, repair
 from chibi_lab.studio.sliders import Slider, mix, slide, sliders
@@ -48,6 +48,7 @@ __all__ = [
     "extract",
     "film_strip",
     "grid",
+    "in_few_colors",
     "keep",
     "mark",
     "mix",
