@@ -298,7 +298,7 @@ def main() -> None:
     if not options.variants:
         names = [row["change"] for row in rows]
         sheet = draw_sheet(validation.images, names, pictures)
-        sheet.quantize(256, kmeans=3).save(options.sheet, optimize=True)
+        in_few_colors(sheet).save(options.sheet, optimize=True)
     result = {"images": options.images, "drawn": DRAWN, "real": real, "rows": rows}
     length = "" if options.images == LENGTH else f"_{options.images}"
     report.write(f"ablation_vae{length}", options.out, result)

@@ -6,12 +6,16 @@
 * Progress bars are switched off in the pages, where they would stand still.
 * The formulas need no network: MathJax is copied from an installed package.
 * Of the package's docstrings a chapter shows the first line; the rest stands in the reference.
-* The build says how long each chapter took.
+* The build says which chapter runs, and how long each took. A cell that stalls is one line.
+* The address of the repository is that of ``pyproject.toml``.
 """
 
 import ast
+import asyncio
 import importlib.util
+import logging as python_logging
 import os
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -19,10 +23,15 @@ from typing import Any
 
 from docutils import nodes
 from myst_nb.sphinx_ext import NbMetadataCollector
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude
 from sphinx.util import logging
+
+import chibi_lab  # before torch is loaded: it says how threads wait, for the kernels too
+from address import address
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +91,11 @@ def use_local_mathjax(app: Sphinx, config: Config) -> None:
 
 def depend_on_package(app: Sphinx, docname: str, source: list[str]) -> None:
     """Have a notebook read and executed again when a file of the package is newer."""
-    if Path(app.env.doc2path(docname)).suffix == ".ipynb":
+    notebooks = [d for d in app.env.found_docs if app.env.doc2path(d).endswith("ipynb")]
+    if docname in notebooks:
         executed.add(docname)
+        logger.info("")
+        logger.info("chapter %d of %d: %s", len(executed), len(notebooks), docname)
         for path in package_files():
             app.env.note_dependency(str(path))
 
@@ -121,6 +133,32 @@ def report_times(app: Sphinx) -> None:
         logger.info("%8.1f s  all chapters", sum(times.values()))
 
 
+async def give_up(client: NotebookClient, timeout: int, cell: Any) -> None:
+    """End a cell that met the limit as Ctrl-C would, so that its kernel ends in peace."""
+    await client.km.interrupt_kernel()
+    await asyncio.sleep(1)
+    begins = cell.source.strip().partition("\n")[0]
+    raise CellTimeoutError(
+        f"given up after {timeout} seconds: the cell that begins {begins!r}"
+    )
+
+
+class StalledCell(python_logging.Filter):
+    """Shortens the report of a cell that met the limit to its last line."""
+
+    def filter(self, record: python_logging.LogRecord) -> bool:
+        """Change the record; it is always shown."""
+        found = re.findall(r"CellTimeoutError: (given up .*)", record.getMessage())
+        if found:
+            record.msg, record.args = found[-1], ()
+        return True
+
+
+def set_address(app: Sphinx, config: Config) -> None:
+    """Link the pages to the repository."""
+    config.html_theme_options["repository_url"] = address()
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
     """Copy MathJax; after a build with warnings, make sure that the next one meets them again."""
     if exception is not None:
@@ -148,8 +186,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # The kernels inherit these: no progress bars.
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ["PYTHONSTARTUP"] = str(Path(__file__).with_name("kernel_startup.py"))
+    NotebookClient._async_handle_timeout = give_up
+    for handler in python_logging.getLogger("sphinx").handlers:
+        handler.filters.insert(0, StalledCell())
     app.add_directive("literalinclude", PackageSource, override=True)
     app.connect("config-inited", use_local_mathjax)
+    app.connect("config-inited", set_address)
     app.connect("source-read", depend_on_package)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("build-finished", finish)
