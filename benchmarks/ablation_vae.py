@@ -43,7 +43,7 @@ from chibi_lab.evaluation import (
 from chibi_lab.losses import gaussian_nll, kl_divergence
 from chibi_lab.models import Decoder, Encoder, ModernVAE, reparametrise
 from chibi_lab.models.modern_vae import LatentDensity
-from chibi_lab.studio import film_strip
+from chibi_lab.studio import film_strip, in_few_colors
 from chibi_lab.training import (
     ModernVAEConfig,
     Run,
