@@ -293,7 +293,7 @@ def test_a_pipe_is_not_waited_for(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     arguments = ["animate", str(pipe), "--out", str(tmp_path / "out.webp")]
-    assert "is no file that lies on a disk" in complaint(arguments)
+    assert "it is not a regular file" in complaint(arguments)
 
 
 def test_the_complaint_stays_one_line(
