@@ -113,7 +113,7 @@ def test_no_text_of_the_file_looks_like_a_line_of_the_report(
     with monkeypatch.context() as patch:
         patch.setattr("chibi_lab.studio.keys.MADE_HERE", f'Ada" {OWN}')
         key = SigningKey.of_user(tmp_path / "elsewhere")
-    forged = replace(origin, software="x" * 60 + f" {OWN}")
+    forged = replace(origin, software="x" * 63 + f" {OWN}")
     found = examine(save(sign(embed(files["PNG"], forged), key)))
     assert not found.signature.own
     report = found.report()
