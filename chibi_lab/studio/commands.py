@@ -6,28 +6,26 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from PIL import Image
-from tqdm.auto import tqdm
 from tyro.conf import Positional, UseAppendAction, arg
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.animation import blink, turn
-from chibi_lab.studio.containers import read_file
-from chibi_lab.studio.enlarging import LEAST, MOST, check_size, enlarge
-from chibi_lab.studio.keeping import check_name, keep
-from chibi_lab.studio.keys import SigningKey
-from chibi_lab.studio.opening import nearness, open_picture
-from chibi_lab.studio.pictures import grid, save_picture, write_beside
-from chibi_lab.studio.session import (
+from chibi_lab.files import write
+from chibi_lab.studio.checks import (
+    LEAST,
     MAX_CANDIDATES,
-    Candidate,
-    Session,
-    open_session,
+    MOST,
+    check_name,
+    check_size,
 )
-from chibi_lab.studio.sliders import fits, slide, sliders
+from chibi_lab.studio.containers import read_file
+from chibi_lab.studio.keys import SigningKey
+
+# What waits for PyTorch is imported where it is used: a missing file is said at once.
+if TYPE_CHECKING:
+    from chibi_lab.studio.session import Candidate, Session
 
 Model = Literal["vae", "gan"]
 Wishes = Annotated[
@@ -76,6 +74,11 @@ class Create:
             raise ChibiError(
                 f"candidate is {self.candidate}: it must be 1 to {MAX_CANDIDATES}"
             )
+        import torch
+
+        from chibi_lab.studio.pictures import grid, save_picture
+        from chibi_lab.studio.session import open_session
+
         session = open_session()
         count = SHEET if self.sheet else self.candidate
         candidates = session.sheet(wish_of(self.wishes), self.seed, count)[
@@ -119,7 +122,7 @@ class Edit:
 
     def run(self) -> None:
         """Do it."""
-        _check(self)
+        _check(self, self.file, self.mix, self.repair)
         changes = [*self.wishes, *self.slides, self.mix, self.repair]
         if not any(changes):
             raise ChibiError("nothing to change: say --set, --slide, --mix or --repair")
@@ -128,6 +131,9 @@ class Edit:
         if self.repair:
             self._fill_in()
             return
+        from chibi_lab.studio.session import open_session
+        from chibi_lab.studio.sliders import fits, slide, sliders
+
         session = open_session()
         session.put(_opened(session, self.file))
         now = session.current
@@ -157,6 +163,13 @@ class Edit:
             raise ChibiError(
                 f"proposal is {self.proposal}: it must be 1 to {MOST_PROPOSALS}"
             )
+        import torch
+
+        from chibi_lab.studio.enlarging import enlarge
+        from chibi_lab.studio.keeping import keep
+        from chibi_lab.studio.opening import open_picture
+        from chibi_lab.studio.session import Candidate, open_session
+
         side = _side(self.file)
         large = open_picture(self.file, (side, side))
         painted = _extent(self.repair)
@@ -197,7 +210,9 @@ class Invert:
 
     def run(self) -> None:
         """Do it."""
-        _check(self)
+        _check(self, self.picture)
+        from chibi_lab.studio.session import open_session
+
         session = open_session()
         _keep(session, _searched(session, self.picture), self)
 
@@ -225,7 +240,11 @@ class Animate:
 
     def run(self) -> None:
         """Do it."""
-        _check(self)
+        _check(self, self.file)
+        from chibi_lab.studio.animation import blink, turn
+        from chibi_lab.studio.keeping import keep
+        from chibi_lab.studio.session import open_session
+
         session = open_session()
         now = _opened(session, self.file)
         painter = session.painters[now.painter]
@@ -304,8 +323,7 @@ def write_notebook(path: Path) -> None:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    text = json.dumps(notebook, indent=1) + "\n"
-    write_beside(path, text.encode(), overwrite=True)
+    write(path, json.dumps(notebook, indent=1) + "\n")
 
 
 def wish_of(said: Sequence[str]) -> dict[str, str]:
@@ -340,7 +358,7 @@ def _number(text: str) -> float:
         ) from None
 
 
-def _opened(session: Session, file: Path) -> Candidate:
+def _opened(session: "Session", file: Path) -> "Candidate":
     """What a kept file was drawn from; of any other picture the nearest that can be drawn."""
     data = read_file(file)
     try:
@@ -351,8 +369,13 @@ def _opened(session: Session, file: Path) -> Candidate:
     return _searched(session, file) if kept is None else kept
 
 
-def _searched(session: Session, file: Path) -> Candidate:
+def _searched(session: "Session", file: Path) -> "Candidate":
     """The nearest that the painters can draw; how near is said."""
+    from tqdm.auto import tqdm
+
+    from chibi_lab.studio.opening import nearness, open_picture
+    from chibi_lab.studio.session import Candidate
+
     found: list[tuple[float, Candidate]] = []
     for name, painter in session.painters.items():
         picture = open_picture(file, painter.run.config.shape)
@@ -376,6 +399,8 @@ def _searched(session: Session, file: Path) -> Candidate:
 
 def _extent(file: Path) -> tuple[int, int]:
     """Width and height of a picture as it is stored."""
+    from chibi_lab.studio.opening import open_picture
+
     open_picture(file, (1, 1))  # complains of what is no picture
     with Image.open(file) as picture:
         return picture.size
@@ -401,14 +426,21 @@ def _side(file: Path) -> int:
     return width
 
 
-def _check(command: Create | Edit | Invert | Animate) -> None:
-    """Complain of what a file cannot be, before work is spent on it."""
+def _check(command: Create | Edit | Invert | Animate, *needed: Path | None) -> None:
+    """Complain of what a file cannot be, and of one that is missing, before work is spent on it."""
+    for file in needed:
+        if file is not None:
+            read_file(file)
     check_name(command.out, command.overwrite)
     check_size(command.size)
     SigningKey.of_user()
 
 
-def _keep(session: Session, chosen: Candidate, command: Create | Edit | Invert) -> None:
+def _keep(
+    session: "Session", chosen: "Candidate", command: Create | Edit | Invert
+) -> None:
+    from chibi_lab.studio.keeping import keep
+
     transparent = getattr(command, "transparent", False)
     keep(
         chosen.image[None],

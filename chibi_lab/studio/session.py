@@ -10,6 +10,7 @@ from torch import Tensor
 
 from chibi_lab import pretrained
 from chibi_lab.errors import ChibiError
+from chibi_lab.studio.checks import MAX_CANDIDATES
 from chibi_lab.studio.containers import split
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.painter import Approach, Painter, Recipe, missed
@@ -19,7 +20,6 @@ from chibi_lab.studio.sliders import mix
 if TYPE_CHECKING:
     from chibi_lab.evaluation import Judge
 
-MAX_CANDIDATES = 64
 WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
 REPAIR_STEPS = 60
 PAINTERS = {"GAN": "modern-gan", "VAE": "modern-vae"}
