@@ -1,6 +1,7 @@
 """What the studio does, as commands: create, edit, invert, animate, studio."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from PIL import Image
 from tyro.conf import Positional, UseAppendAction, arg
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.files import write
+from chibi_lab.files import open_file, write
 from chibi_lab.studio.checks import (
     LEAST,
     MAX_CANDIDATES,
@@ -20,7 +21,7 @@ from chibi_lab.studio.checks import (
     check_name,
     check_size,
 )
-from chibi_lab.studio.containers import read_file
+from chibi_lab.studio.containers import read_file, shown
 from chibi_lab.studio.keys import SigningKey
 
 # What waits for PyTorch is imported where it is used: a missing file is said at once.
@@ -87,7 +88,9 @@ class Create:
         if self.sheet:
             sheet = grid(torch.stack([each.image for each in candidates]))
             save_picture(sheet, self.out, self.overwrite)
-            print(f"the first {SHEET} candidates of seed {self.seed} are in {self.out}")
+            print(
+                f"the first {SHEET} candidates of seed {self.seed} are in {shown(str(self.out))}"
+            )
             return
         chosen = candidates[-1]
         if chosen.missed:
@@ -172,7 +175,7 @@ class Edit:
 
         side = _side(self.file)
         large = open_picture(self.file, (side, side))
-        painted = _extent(self.repair)
+        painted = _stored(self.repair)[0]
         if painted != (side, side):
             raise ChibiError(
                 "the picture with the part to fill in must be as large as the file, "
@@ -192,7 +195,7 @@ class Edit:
         filled = torch.where(hole, enlarge(chosen.image[None], side)[0], large)
         origin = session.origin(chosen)
         keep(filled[None], self.out, origin, side, self.transparent, self.overwrite)
-        print(f"kept in {self.out}, {side} pixels high")
+        print(f"kept in {shown(str(self.out))}, {side} pixels high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +264,9 @@ class Animate:
             self.transparent,
             self.overwrite,
         )
-        print(f"{len(recipes)} frames kept in {self.out}, {self.size} pixels high")
+        print(
+            f"{len(recipes)} frames kept in {shown(str(self.out))}, {self.size} pixels high"
+        )
 
 
 @dataclass(frozen=True)
@@ -269,7 +274,8 @@ class OpenStudio:
     """Open the studio in JupyterLab."""
 
     folder: Positional[Path] = Path()
-    """Where avatars are kept; the notebook my-avatar.ipynb is made there if it is missing."""
+    """Where avatars are kept; the notebook my-avatar.ipynb is made there if it is missing.
+    Notebooks in a folder are programs: open one of your own, or of somebody you trust."""
 
     def run(self) -> None:
         """Do it."""
@@ -281,7 +287,13 @@ class OpenStudio:
         if not notebook.exists():
             write_notebook(notebook)
         command = [sys.executable, "-m", "jupyterlab", notebook.name]
-        with subprocess.Popen(command, cwd=self.folder) as lab:
+        if getattr(os, "geteuid", lambda: None)() == 0:  # as in a container
+            command.append("--allow-root")
+        # Files of the folder, a json.py say, are no modules of Python's, nor of its kernels'.
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        safe = os.pathsep.join(filter(os.path.isabs, given))
+        environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": safe}
+        with subprocess.Popen(command, cwd=self.folder, env=environment) as lab:
             while (status := _ended(lab)) is None:
                 pass  # Ctrl-C is JupyterLab's: it asks, or stops its kernels
         if status:
@@ -360,12 +372,13 @@ def _number(text: str) -> float:
 
 def _opened(session: "Session", file: Path) -> "Candidate":
     """What a kept file was drawn from; of any other picture the nearest that can be drawn."""
+    name = shown(str(file))
     data = read_file(file)
     try:
         kept = session.reopen_file(data)
     except ChibiError as error:
         kept = None
-        print(f"{file} is not opened as it was kept: {error}", file=sys.stderr)
+        print(f"{name} is not opened as it was kept: {error}", file=sys.stderr)
     return _searched(session, file) if kept is None else kept
 
 
@@ -393,17 +406,18 @@ def _searched(session: "Session", file: Path) -> "Candidate":
         )
     _, nearest = min(found, key=lambda each: each[0])
     errors = {candidate.painter: error for error, candidate in found}
-    print(f"{file}: {nearness(errors)}", file=sys.stderr)
+    print(f"{shown(str(file))}: {nearness(errors)}", file=sys.stderr)
     return nearest
 
 
-def _extent(file: Path) -> tuple[int, int]:
-    """Width and height of a picture as it is stored."""
+def _stored(file: Path) -> tuple[tuple[int, int], bool]:
+    """Width and height of a picture as it is stored, and whether it is transparent anywhere."""
+    from chibi_lab.data.decode import FORMATS
     from chibi_lab.studio.opening import open_picture
 
     open_picture(file, (1, 1))  # complains of what is no picture
-    with Image.open(file) as picture:
-        return picture.size
+    with open_file(file) as opened, Image.open(opened, formats=FORMATS) as picture:
+        return picture.size, picture.has_transparency_data
 
 
 def _side(file: Path) -> int:
@@ -412,17 +426,16 @@ def _side(file: Path) -> int:
     Raises:
         ChibiError: If it is not square, too small or large, or transparent anywhere.
     """
-    width, height = _extent(file)
+    (width, height), transparent = _stored(file)
     if width != height or not LEAST <= width <= MOST:
         raise ChibiError(
             f"{file} has {width} x {height} pixels: --repair takes a square picture of "
             f"{LEAST} to {MOST}"
         )
-    with Image.open(file) as picture:
-        if picture.has_transparency_data:
-            raise ChibiError(
-                f"{file} is transparent: repair it first, and cut it out afterwards"
-            )
+    if transparent:
+        raise ChibiError(
+            f"{file} is transparent: repair it first, and cut it out afterwards"
+        )
     return width
 
 
@@ -450,4 +463,4 @@ def _keep(
         transparent,
         command.overwrite,
     )
-    print(f"kept in {command.out}, {command.size} pixels high")
+    print(f"kept in {shown(str(command.out))}, {command.size} pixels high")

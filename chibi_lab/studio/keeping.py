@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from chibi_lab.data import to_float, to_uint8
+from chibi_lab.files import write
 from chibi_lab.studio.checks import check_name
 from chibi_lab.studio.credentials import sign
 from chibi_lab.studio.cutting import cut_out
@@ -13,7 +14,6 @@ from chibi_lab.studio.encoding import encode
 from chibi_lab.studio.enlarging import enlarge
 from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.origin import Origin
-from chibi_lab.studio.pictures import write_beside
 from chibi_lab.studio.provenance import embed
 from chibi_lab.studio.watermark import SMALLEST, mark
 
@@ -56,7 +56,7 @@ def keep(
     key = SigningKey.of_user() if key is None else key
     data = encode(_pixels(images, size, transparent), format_, FRAME_MS)
     data = sign(embed(data, origin), key)
-    write_beside(path, data, overwrite)
+    write(path, data, replace=overwrite)
     return path
 
 

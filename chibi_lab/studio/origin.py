@@ -24,6 +24,7 @@ MAX_JSON = 100_000  # characters; an origin of the models here has about a thous
 MAX_LATENT = 4096
 MAX_NUMBER = 2**63 - 1
 MAX_LISTED = 100  # attributes, and steps
+EARLIER = ("earlier steps",)  # stands for those that are not listed any more
 MAX_TEXT, MAX_CREDIT = 200, 2000
 KEYS = (
     "format", "statement", "software", "model", "kind", "weights", "seed",
@@ -133,7 +134,9 @@ class Origin:
             seed=seed,
             candidate=candidate,
             attributes=dict(attributes or {}),
-            steps=tuple(steps),
+            steps=(*EARLIER, *steps[1 - MAX_LISTED :])
+            if len(steps) > MAX_LISTED
+            else tuple(steps),
             credit=credit_of(run),
         )
 
