@@ -425,3 +425,16 @@ def test_other_commands_wait_for_no_signing() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert said.stdout == "set()\n"
+
+
+def test_a_picture_is_verified_without_waiting_for_torch(
+    files: dict[str, bytes], shipped: Origin, save: Callable[..., Path]
+) -> None:
+    path = save(sign(embed(files["PNG"], shipped), SigningKey.of_user()))
+    program = (
+        "import sys; from chibi_lab.cli import main; main(['verify', sys.argv[1]]); "
+        "print({'torch', 'scipy', 'matplotlib'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "on this computer" in said and said.endswith("set()\n")

@@ -9,14 +9,15 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
-from chibi_lab.training import Run
+
+if TYPE_CHECKING:  # reading an origin waits for none of these
+    from torch import Tensor
+
+    from chibi_lab.training.run import Run
 
 FORMAT = 1
 STATEMENT = "AI-generated"
@@ -98,12 +99,12 @@ class Origin:
     @classmethod
     def of_run(
         cls,
-        run: Run,
+        run: "Run",
         model: str,
-        z: Tensor,
+        z: "Tensor",
         seed: int | None = None,
         candidate: int | None = None,
-        shares: Tensor | None = None,
+        shares: "Tensor | None" = None,
         attributes: Mapping[str, str] | None = None,
         steps: Sequence[str] = (),
     ) -> "Origin":
@@ -141,8 +142,10 @@ class Origin:
         )
 
     @property
-    def z(self) -> Tensor:
+    def z(self) -> "Tensor":
         """The latent as networks take it, float32 (1, latent_dim)."""
+        import torch
+
         return torch.tensor([self.latent], dtype=torch.float32)
 
     def to_json(self) -> dict[str, Any]:
@@ -209,7 +212,7 @@ class Origin:
         return cls(**fields)
 
 
-def checksum_of(run: Run) -> str:
+def checksum_of(run: "Run") -> str:
     """SHA-256 of the file of a run's weights, in hexadecimal.
 
     Raises:
@@ -221,7 +224,7 @@ def checksum_of(run: Run) -> str:
         raise ChibiError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
-def credit_of(run: Run) -> str:
+def credit_of(run: "Run") -> str:
     """Whose pictures a run learned from; "" if its folder does not say."""
     try:
         data = json.loads((run.path / "data.json").read_text("utf-8"))
@@ -262,7 +265,7 @@ def _no_constant(name: str) -> None:
     raise ChibiError(f"the origin holds {name}, which is no number")
 
 
-def _listed(numbers: Tensor) -> tuple[float, ...]:
+def _listed(numbers: "Tensor") -> tuple[float, ...]:
     return tuple(numbers.detach().float().cpu().reshape(-1).tolist())
 
 

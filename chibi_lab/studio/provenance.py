@@ -6,8 +6,8 @@ Iptc4xmpExt:DigitalSourceType). No time is written: the same picture and origin 
 """
 
 import io
+from html import escape  # xml.sax would import much
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape, quoteattr
 
 from PIL import Image
 
@@ -214,7 +214,11 @@ def _decoded(text: bytes) -> str:
 def _packet(origin: Origin, text: str | None = None) -> bytes:
     """XMP that says what made the picture; with `text`, the whole origin."""
     notes = texts(origin)
-    whole = "" if text is None else f"\n   <chibi:Origin>{escape(text)}</chibi:Origin>"
+    whole = (
+        ""
+        if text is None
+        else f"\n   <chibi:Origin>{escape(text, quote=False)}</chibi:Origin>"
+    )
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="{RDF}">
@@ -223,10 +227,10 @@ def _packet(origin: Origin, text: str | None = None) -> bytes:
     xmlns:xmp="http://ns.adobe.com/xap/1.0/"
     xmlns:Iptc4xmpExt="{IPTC}"
     xmlns:chibi="{OURS}"
-    xmp:CreatorTool={quoteattr(origin.software)}
+    xmp:CreatorTool="{escape(origin.software)}"
     Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}">
    <dc:description><rdf:Alt>
-    <rdf:li xml:lang="x-default">{escape(notes["Description"])}</rdf:li>
+    <rdf:li xml:lang="x-default">{escape(notes["Description"], quote=False)}</rdf:li>
    </rdf:Alt></dc:description>{whole}
   </rdf:Description>
  </rdf:RDF>
