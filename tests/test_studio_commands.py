@@ -158,6 +158,18 @@ def test_the_notebook_of_the_studio_is_not_replaced(
     assert started == [tmp_path, tmp_path]
 
 
+def test_an_avatar_waits_for_nothing_that_only_training_needs() -> None:
+    program = (
+        "import sys; from chibi_lab.evaluation import load_judge; "
+        "import chibi_lab.studio.keeping, chibi_lab.studio.session; "
+        "unneeded = {'torchvision', 'torch._dynamo', 'scipy', 'matplotlib', 'ipywidgets'}; "
+        "print(unneeded & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == "set()\n"
+
+
 @pytest.mark.parametrize("path", ["", ":", ".:/nowhere"])
 def test_the_studio_runs_no_module_of_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str

@@ -80,11 +80,10 @@ class Create:
         from chibi_lab.studio.pictures import grid, save_picture
         from chibi_lab.studio.session import open_session
 
-        session = open_session()
+        session = open_session((self.model.upper(),))
         count = SHEET if self.sheet else self.candidate
-        candidates = session.sheet(wish_of(self.wishes), self.seed, count)[
-            self.model.upper()
-        ]
+        sheets = session.sheet(wish_of(self.wishes), self.seed, count)
+        (candidates,) = sheets.values()
         if self.sheet:
             sheet = grid(torch.stack([each.image for each in candidates]))
             save_picture(sheet, self.out, self.overwrite)
