@@ -371,13 +371,14 @@ def _number(text: str) -> float:
 
 def _opened(session: "Session", file: Path) -> "Candidate":
     """What a kept file was drawn from; of any other picture the nearest that can be drawn."""
-    name = shown(str(file))
     data = read_file(file)
     try:
         kept = session.reopen_file(data)
     except ChibiError as error:
         kept = None
-        print(f"{name} is not opened as it was kept: {error}", file=sys.stderr)
+        print(
+            shown(f"{file} is not opened as it was kept: {error}", 999), file=sys.stderr
+        )
     return _searched(session, file) if kept is None else kept
 
 
