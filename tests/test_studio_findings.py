@@ -331,7 +331,7 @@ def test_what_a_stranger_wrote_does_nothing_to_the_terminal(
     evil = json.dumps({**origin.to_json(), "model": "\x1b[2J"}, ensure_ascii=False)
     forge = text(b"chibi-lab-origin\0\0\0\0\0" + evil.encode())
     said = verified(save(forge(files["PNG"])), capsys)
-    assert "holds" in said and "\x1b" not in said
+    assert "printed alone" in said and "\x1b" not in said
 
 
 def test_no_line_is_wider_than_eighty_columns(

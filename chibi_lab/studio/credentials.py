@@ -148,8 +148,8 @@ def read_signature(data: bytes, folder: Path | None = None) -> Signature | None:
     """
     import c2pa
 
-    kind, _ = split(data)
-    own = SigningKey.kept(folder)
+    kind, pieces = split(data)
+    own = SigningKey.kept(folder) if kind == "JPEG" or is_signed(pieces) else None
     trust = {} if own is None else {"trust": {"trust_anchors": own.chain}}
     try:
         with (

@@ -61,16 +61,16 @@ class SigningKey:
 
     @classmethod
     def _read(cls, file: Path) -> "SigningKey":
-        # Here, since no picture waits for it that is not signed.
-        from cryptography import x509
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import serialization
-
         _check_folder(file.parent)
         with open_file(file) as opened:
             advice = f"read the signing key {file}: make it yours alone, chmod 600"
             _check_own(file, os.fstat(opened.fileno()), 0o077, advice)
             content = opened.read(MAX_PEM)
+        # Here, since no picture waits for it that is not signed.
+        from cryptography import x509
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+
         try:
             certificates = x509.load_pem_x509_certificates(content)
             secret = serialization.load_pem_private_key(content, None)
