@@ -39,16 +39,9 @@ class Piece(NamedTuple):
 
 
 def split(data: bytes) -> tuple[str, list[Piece]]:
-    """Take a picture file apart.
+    """Take a picture file apart: "PNG", "WebP", "GIF" or "JPEG", and the pieces in their order.
 
-    Args:
-        data: The file.
-
-    Returns:
-        "PNG", "WebP", "GIF" or "JPEG", and the pieces in their order. A JPEG is one piece.
-
-    Raises:
-        ChibiError: If it is no such picture, is cut off or damaged, or too large.
+    A JPEG is one piece. What is no such picture, is cut off, damaged or too large is refused.
     """
     if not data:
         raise ChibiError("the file is empty: it has 0 bytes")

@@ -14,15 +14,19 @@ from PIL import Image
 from chibi_lab import __version__, pretrained
 from chibi_lab.data.decode import MAX_PIXELS
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import explained
 from chibi_lab.studio.containers import MIME, read_file, shown, split
 from chibi_lab.studio.credentials import Signature, read_signature
 from chibi_lab.studio.origin import STATEMENT, Origin
 from chibi_lab.studio.provenance import extract, source_type
 from chibi_lab.studio.watermark import FALSE_POSITIVES, Detection, detect
 
-WIDTH, COLUMN = 80, 13  # of a report: its width, and that of the names in it
+WIDTH, COLUMN, LISTED = (
+    80,
+    13,
+    20,
+)  # of a report: its width, its names' width, problems at most
 SEARCHED = 1024  # pixels of the longer side: larger pictures are reduced to it first
-LISTED = 20  # problems, at most
 Line = str | tuple[str, str]  # of a report: a sentence, or a name and its value
 
 
@@ -35,12 +39,10 @@ class Findings:
         format: "PNG", "WebP", "GIF" or "JPEG".
         origin: What made the picture, as the file says.
         origin_problem: Why an origin that is there cannot be used.
-        ships_as: The name of the weights in :mod:`chibi_lab.pretrained` whose checksum the origin
-            gives.
+        ships_as: The weights in :mod:`chibi_lab.pretrained` whose checksum the origin gives.
         source_type: The IPTC digital source type in the file's XMP.
         source_type_problem: Why XMP that is there cannot be read.
-        watermark: How well its pixels agree with the watermark; of an animation, those of the
-            first picture.
+        watermark: How well the pixels, of an animation the first ones, agree with the watermark.
         watermark_problem: Why no watermark could be looked for.
         signature: What its C2PA manifest says.
         signature_problem: Why a manifest that is there cannot be read.
@@ -208,16 +210,11 @@ class Findings:
 def examine(path: Path | str, folder: Path | None = None) -> Findings:
     """Look through a picture file for what says where it comes from. Nothing is fetched.
 
+    Damaged metadata in a whole picture are a finding, not an error.
+
     Args:
         path: The file.
-        folder: Where this user's signing key is kept, to recognise it; by default
-            ``config_folder``.
-
-    Returns:
-        What was found. Damaged metadata in a whole picture are a finding, not an error.
-
-    Raises:
-        ChibiError: If the file cannot be read, is too large, or is no whole picture.
+        folder: Where this user's signing key is kept; by default ``config_folder``.
     """
     data = read_file(Path(path))
     name = shown(str(path))
@@ -247,22 +244,10 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
 
 
 def shipped_as(weights: str) -> str | None:
-    """The name of the weights in :mod:`chibi_lab.pretrained` that have a checksum.
-
-    Args:
-        weights: A SHA-256 in hexadecimal.
-
-    Returns:
-        Their name; None if none that ship have it.
-
-    Raises:
-        ChibiError: If the list of checksums cannot be read.
-    """
+    """The name of the weights in :mod:`chibi_lab.pretrained` with this SHA-256; None if none."""
     file = pretrained.FOLDER / "SHA256SUMS"
-    try:
+    with explained(f"cannot read {file}"):
         lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ChibiError(f"cannot read {file}: {error.strerror}") from error
     sums = dict(line.split("  ", 1) for line in lines)
     return sums[weights].partition("/")[0] if weights in sums else None
 

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import open_file
 from chibi_lab.reading import STRICT, checked
 
 if TYPE_CHECKING:  # reading an origin waits for none of these
@@ -237,15 +238,9 @@ def _schemas() -> dict[str, TypeAdapter[Any]]:
 
 
 def checksum_of(run: "Run") -> str:
-    """SHA-256 of the file of a run's weights, in hexadecimal.
-
-    Raises:
-        ChibiError: If the run has no checkpoint, or it cannot be read.
-    """
-    try:
-        return hashlib.sha256(run.latest().read_bytes()).hexdigest()
-    except OSError as error:
-        raise ChibiError(f"cannot read {error.filename}: {error.strerror}") from error
+    """SHA-256 of the file of a run's weights, in hexadecimal."""
+    with open_file(run.latest()) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def credit_of(run: "Run") -> str:
