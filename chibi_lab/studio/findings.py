@@ -21,11 +21,7 @@ from chibi_lab.studio.origin import STATEMENT, Origin
 from chibi_lab.studio.provenance import extract, source_type
 from chibi_lab.studio.watermark import FALSE_POSITIVES, Detection, detect
 
-WIDTH, COLUMN, LISTED = (
-    80,
-    13,
-    20,
-)  # of a report: its width, its names' width, problems at most
+WIDTH, COLUMN, LISTED = 80, 13, 20  # of a report, its names, its problems at most
 SEARCHED = 1024  # pixels of the longer side: larger pictures are reduced to it first
 Line = str | tuple[str, str]  # of a report: a sentence, or a name and its value
 
@@ -253,7 +249,6 @@ def shipped_as(weights: str) -> str | None:
 
 
 def _watermark(data: bytes) -> Detection:
-    """Look for the watermark in the pixels of a picture file, or of its first picture."""
     try:
         with Image.open(io.BytesIO(data), formats=tuple(MIME)) as image:
             # Only the header was read so far: a bomb is never decoded.
