@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from PIL import Image
 from tyro.conf import (
     OmitArgPrefixes,
     OmitSubcommandPrefixes,
@@ -26,35 +25,23 @@ from tyro.conf import (
 )
 
 from chibi_lab import pretrained
-from chibi_lab.data import (
-    ImageSet,
-    load_avatars,
-    open_training,
-    split_seeds,
-    write_shards,
-)
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio import grid
+from chibi_lab.studio.checks import check_name
 from chibi_lab.studio.commands import Animate, Create, Edit, Invert, OpenStudio, wish_of
-from chibi_lab.studio.keeping import check_name
-from chibi_lab.studio.pictures import save_picture
-from chibi_lab.training import (
+from chibi_lab.studio.containers import read_file
+from chibi_lab.training.config import (
     GANConfig,
     ModernGANConfig,
     ModernVAEConfig,
-    Run,
     TrainingConfig,
     VAEConfig,
-    export_run,
-    sample,
-    train_gan,
-    train_modern_gan,
-    train_modern_vae,
-    train_vae,
 )
-from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
-from chibi_lab.training.engine import is_first_rank
-from chibi_lab.training.run import read_config, whole_folder
+from chibi_lab.training.run import Run, read_config, whole_folder
+
+# All that waits for PyTorch is imported where it is used, so that --help, a wrong flag and a
+# missing file are answered at once.
+if TYPE_CHECKING:
+    from chibi_lab.data import ImageSet
 
 REHEARSED_IMAGES, REHEARSED_STEPS = 256, 16  # as long as from one penalty to the next
 MAX_SAMPLES = 4096
@@ -83,6 +70,8 @@ class Render:
 
     def run(self) -> None:
         """Do it."""
+        from chibi_lab.data import load_avatars, split_seeds
+
         if self.shards:
             self._write_shards()
             return
@@ -101,6 +90,8 @@ class Render:
     def _write_shards(self) -> None:
         if self.out is None:
             raise ChibiError("--shards needs a folder to write to: --out FOLDER")
+        from chibi_lab.data import split_seeds, write_shards
+
         seeds = split_seeds(self.split, self.count)
         shards = write_shards(self.data, seeds, self.size, self.palette, self.out)
         print(
@@ -125,7 +116,7 @@ class TrainGAN:
 
     def run(self) -> None:
         """Do it."""
-        _train(train_gan, self)
+        _train("train_gan", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +135,7 @@ class TrainVAE:
 
     def run(self) -> None:
         """Do it."""
-        _train(train_vae, self)
+        _train("train_vae", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +154,7 @@ class TrainModernGAN:
 
     def run(self) -> None:
         """Do it."""
-        _train(train_modern_gan, self)
+        _train("train_modern_gan", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +173,7 @@ class TrainModernVAE:
 
     def run(self) -> None:
         """Do it."""
-        _train(train_modern_vae, self)
+        _train("train_modern_vae", self)
 
 
 @dataclass(frozen=True)
@@ -237,6 +228,9 @@ class Sample:
             run = pretrained.open_run(self.pretrained)
         else:
             run = Run.open(self.folder)
+        from chibi_lab.studio.pictures import grid, save_picture
+        from chibi_lab.training import sample
+
         sheet = grid(sample(run, self.count, self.seed, wish))
         save_picture(sheet, self.out, self.overwrite)
         print(f"{self.count} images of seed {self.seed} written to {self.out}")
@@ -263,11 +257,11 @@ class Compare:
             raise ChibiError(
                 f"{len(self.folders)} run given: a comparison takes two or more"
             )
-        # Here, as in evaluate: it takes seconds that no other command should wait for.
+        runs = [Run.open(folder) for folder in self.folders]
         from chibi_lab.evaluation import compare
 
         compare(
-            [Run.open(f) for f in self.folders],
+            runs,
             self.out,
             count=self.count,
             seed=self.seed,
@@ -295,11 +289,12 @@ class Evaluate:
 
     def run(self) -> None:
         """Do it."""
+        run = Run.open(self.folder)
         from chibi_lab.evaluation import evaluate
         from chibi_lab.evaluation.table import table
 
         result = evaluate(
-            Run.open(self.folder),
+            run,
             self.count,
             self.seed,
             self.neutral,
@@ -319,7 +314,10 @@ class Export:
 
     def run(self) -> None:
         """Do it."""
-        small = export_run(Run.open(self.folder), self.out)
+        run = Run.open(self.folder)
+        from chibi_lab.training import export_run
+
+        small = export_run(run, self.out)
         size = sum(
             file.stat().st_size for file in small.path.rglob("*") if file.is_file()
         )
@@ -337,7 +335,7 @@ class Verify:
 
     def run(self) -> None:
         """Do it."""
-        # Here, since no other command should wait for it.
+        read_file(self.file)  # complains of one that is missing
         from chibi_lab.studio.findings import examine
 
         found = examine(self.file)
@@ -405,14 +403,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(
-    loop: Callable[..., Run],
-    command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE,
+    loop: str, command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE
 ) -> None:
+    from chibi_lab import training
+    from chibi_lab.training.engine import is_first_rank
+
     config, out = command.choices, command.out
     if command.dry_run:
-        _rehearse(loop, config)
+        _rehearse(getattr(training, loop), config)
         return
-    run = loop(config, out, resume=command.resume)
+    run = getattr(training, loop)(config, out, resume=command.resume)
     if is_first_rank():
         print(f"{run.images_seen:,} images seen; the run is in {out}")
     if run.images_seen < config.images and config.minutes is None:
@@ -421,6 +421,10 @@ def _train(
 
 def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
     """Print the config, and what a training would take, from a few steps somewhere else."""
+    from chibi_lab.data import open_training
+    from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
+    from chibi_lab.training.engine import is_first_rank
+
     if is_first_rank():
         for name, value in config.to_json().items():
             print(f"{name:>17}: {value}")
@@ -514,7 +518,9 @@ def _one_line(box: str) -> str:
     return own if own != paragraph or own.startswith(title) else f"{title}: {paragraph}"
 
 
-def _write_pictures(images: ImageSet, seeds: range, out: Path) -> None:
+def _write_pictures(images: "ImageSet", seeds: range, out: Path) -> None:
+    from PIL import Image
+
     with whole_folder(out) as beside:
         rows = [["file", *images.schema.names]]
         for seed, pixels, row in zip(

@@ -60,26 +60,31 @@ def open_file(path: Path | str, *, links: bool = True) -> IO[bytes]:
 def read(path: Path | str, limit: int, *, links: bool = True) -> bytes:
     """The content of a regular file of at most ``limit`` bytes."""
     with open_file(path, links=links) as file, explained(f"cannot read {path}"):
-        data = file.read(limit + 1)
-    if len(data) > limit:
+        size = os.fstat(file.fileno()).st_size
+        # None comes from what is called regular and has nothing to say yet, such as /proc/kmsg.
+        data = (file.read(limit + 1) or b"") if size <= limit else b""
+    if max(size, len(data)) > limit:
         raise ChibiError(f"{path} is larger than {limit / 1e6:g} MB")
     return data
 
 
 @contextmanager
-def writing(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
+def writing(
+    path: Path, *, replace: bool = True, mode: int = 0o666
+) -> Iterator[IO[bytes]]:
     """Write a file beside its place under a name that nobody else has, then rename it.
 
     Args:
         path: The file to make.
         replace: Whether it may be there already. If not, one that another program makes in the
             meantime stays, too.
+        mode: Who may do what with it, before the user's mask.
     """
     beside = path.with_name(f".{uuid.uuid4().hex}{PART}")
     with explained(f"cannot write {path}"):
         # EXCL: whatever lies there, a link above all, is not written to.
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _NO_LINK
-        descriptor = os.open(beside, flags, 0o666)
+        descriptor = os.open(beside, flags, mode)
         try:
             with open(descriptor, "w+b") as file:
                 yield file
@@ -94,9 +99,11 @@ def writing(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
                 beside.unlink(missing_ok=True)
 
 
-def write(path: Path, content: bytes | str, *, replace: bool = True) -> None:
+def write(
+    path: Path, content: bytes | str, *, replace: bool = True, mode: int = 0o666
+) -> None:
     """Write a whole file, text as UTF-8, as :func:`writing` does."""
-    with writing(path, replace=replace) as file:
+    with writing(path, replace=replace, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 

@@ -177,6 +177,38 @@ def test_an_avatar_waits_for_no_module_that_draws_none(tmp_path: Path) -> None:
     assert said.stdout.splitlines()[-1] == "set()"
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("--help", 0),
+        ("train gan --help", 0),
+        ("train gan --out=run --size=3", 2),
+        ("sample run --out=a.png --sead=1", 2),
+        ("sample nowhere --out=a.png", 2),
+        ("export nowhere --out=run", 2),
+        ("evaluate nowhere", 2),
+        ("compare here there --out=report", 2),
+        ("verify nothing.png", 2),
+        ("edit nothing.png --set=hair=none --out=a.png", 2),
+        ("invert nothing.png --out=a.png", 2),
+        ("animate nothing.png --out=a.webp", 2),
+        ("create --candidate=0 --out=a.png", 2),
+        ("create --out=a.jpg", 2),
+    ],
+)
+def test_help_and_refusals_do_not_wait_for_pytorch(
+    command: str, code: int, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from chibi_lab.cli import main; "
+        f"assert main({command.split()}) == {code}; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True
+    ).returncode == 0  # fmt: skip
+
+
 def test_compare_writes_a_report(tmp_path: Path, runs: dict[str, Path]) -> None:
     out = tmp_path / "report"
     assert (

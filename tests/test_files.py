@@ -39,6 +39,11 @@ def test_a_written_file_has_the_mode_that_others_have(tmp_path: Path) -> None:
     assert len(modes) == 1
 
 
+def test_a_written_file_can_be_the_users_alone(tmp_path: Path) -> None:
+    write(tmp_path / "key", "secret", mode=0o600)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
 def test_a_file_stays_as_it_was_when_writing_fails(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     write(file, "first")

@@ -1,10 +1,12 @@
 """The studio's commands, as a person types them."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 from chibi_lab.cli import main
 from chibi_lab.data import load_avatars, split_seeds
-from chibi_lab.studio import examine
+from chibi_lab.studio import embed, examine, extract
 
 NAME = 'my "best" d\'avatar ü.png'
 
@@ -130,7 +132,7 @@ def test_the_notebook_of_the_studio_is_not_replaced(
     class Lab:
         """A JupyterLab that asks at the first Ctrl-C and ends at the second."""
 
-        def __init__(self, command: list[str], cwd: Path) -> None:
+        def __init__(self, command: list[str], cwd: Path, env: dict[str, str]) -> None:
             started.append(cwd)
             self.stops = 0
 
@@ -154,6 +156,110 @@ def test_the_notebook_of_the_studio_is_not_replaced(
     assert main(["studio", str(tmp_path)]) == 0
     assert notebook.read_text() == "mine"
     assert started == [tmp_path, tmp_path]
+
+
+def test_an_avatar_waits_for_nothing_that_only_training_needs() -> None:
+    program = (
+        "import sys; from chibi_lab.evaluation import load_judge; "
+        "import chibi_lab.studio.keeping, chibi_lab.studio.session; "
+        "unneeded = {'torchvision', 'torch._dynamo', 'scipy', 'matplotlib', 'ipywidgets'}; "
+        "print(unneeded & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == "set()\n"
+
+
+@pytest.mark.parametrize("path", ["", ":", ".:/nowhere"])
+def test_the_studio_runs_no_module_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    started = []
+
+    def start(command: list[str], **how: object) -> subprocess.Popen[bytes]:
+        started.append(command)
+        # In place of JupyterLab a module that is as easily hidden by one of the folder.
+        return popen([*command[:2], "this"], stdout=subprocess.DEVNULL, **how)
+
+    popen = subprocess.Popen
+    monkeypatch.setattr("chibi_lab.studio.commands.subprocess.Popen", start)
+    monkeypatch.setenv("PYTHONPATH", path)
+    (tmp_path / "this.py").write_text("open('was here', 'w')")
+    assert main(["studio", str(tmp_path)]) == 0
+    assert not (tmp_path / "was here").exists()
+    assert started[0][1:4] == ["-m", "jupyterlab", "my-avatar.ipynb"]
+
+
+@pytest.mark.parametrize(("user", "allowed"), [(0, True), (1000, False)])
+def test_the_studio_opens_as_root_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, allowed: bool
+) -> None:
+    commands = []
+
+    def start(command: list[str], **how: object) -> subprocess.Popen[bytes]:
+        commands.append(command)
+        return popen([sys.executable, "-c", ""])
+
+    popen = subprocess.Popen
+    monkeypatch.setattr("chibi_lab.studio.commands.subprocess.Popen", start)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert main(["studio", str(tmp_path)]) == 0
+    assert ("--allow-root" in commands[0]) is allowed
+
+
+def test_the_studios_help_says_that_notebooks_are_programs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["studio", "--help"])
+    assert "programs: open one of your own" in capsys.readouterr().out
+
+
+def test_a_picture_of_another_format_starts_no_program(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch,
+    complaint: Callable[[list[str]], str],
+) -> None:  # fmt: skip
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    evil = tmp_path / "evil.png"
+    Image.new("RGB", (512, 512)).save(evil, "EPS")
+    monkeypatch.setattr(subprocess, "Popen", started)
+    for command in (
+        ["invert", str(evil)],
+        ["edit", str(kept), "--repair", str(evil)],
+        ["edit", str(evil), "--repair", str(kept)],
+        ["verify", str(evil)],
+    ):
+        out = [] if command[0] == "verify" else ["--out", str(tmp_path / "out.png")]
+        assert "evil.png" in complaint([*command, *out])
+
+
+def test_a_name_does_nothing_to_the_terminal(
+    tmp_path: Path, drawing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil, out = tmp_path / "\x1b[2J.png", tmp_path / "\x1b]0;x\x07.png"
+    evil.write_bytes(drawing.read_bytes())
+    assert main(["invert", str(evil), "--size", "64", "--out", str(out)]) == 0
+    said = "".join(capsys.readouterr())
+    assert "[2J.png" in said and "]0;x" in said
+    assert said.replace("\n", "").isprintable()
+
+
+def test_a_file_that_was_edited_a_hundred_times_is_edited_on(
+    tmp_path: Path, kept: Path
+) -> None:
+    data = kept.read_bytes()
+    steps = tuple(f"hair_color=pink {number}" for number in range(100))
+    often = tmp_path / "often.png"
+    bare = io.BytesIO()
+    Image.open(kept).convert("RGB").save(bare, "PNG")
+    often.write_bytes(embed(bare.getvalue(), replace(extract(data), steps=steps)))
+    out = tmp_path / "out.png"
+    change = ["--set", "hair_color=mint", "--size", "64", "--out", str(out)]
+    assert main(["edit", str(often), *change]) == 0
+    kept_steps = examine(out).origin.steps
+    assert len(kept_steps) == 100
+    assert kept_steps == ("earlier steps", *steps[2:], "hair_color=mint")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +399,7 @@ def test_a_pipe_is_not_waited_for(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     arguments = ["animate", str(pipe), "--out", str(tmp_path / "out.webp")]
-    assert "is no file that lies on a disk" in complaint(arguments)
+    assert "it is not a regular file" in complaint(arguments)
 
 
 def test_the_complaint_stays_one_line(

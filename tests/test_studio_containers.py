@@ -1,7 +1,9 @@
+import io
 import re
 import zlib
 
 import pytest
+from PIL import Image
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import containers
@@ -106,8 +108,42 @@ def test_a_damaged_build_is_named(data: bytes, said: str) -> None:
 def test_a_file_of_too_many_parts_is_refused(files: dict[str, bytes]) -> None:
     pieces = split(files["PNG"])[1]
     many = [png_chunk("teSt", b"")] * containers.MAX_PIECES
-    with pytest.raises(ChibiError, match="more than 100,000 parts"):
+    with pytest.raises(ChibiError, match="more than 20,000 parts"):
         split(join([*pieces[:2], *many, *pieces[2:]]))
+
+
+@pytest.mark.parametrize(
+    "marker", [b"\x21\xfe", b"\x21\xff\x0bNETSCAPE2.0", b"\x21\xf9"]
+)
+@pytest.mark.parametrize("comments", [1, 500])
+def test_a_gif_in_tiny_blocks_is_refused(
+    files: dict[str, bytes], marker: bytes, comments: int
+) -> None:
+    data = files["GIF"]
+    tiny = marker + b"\1a" * (20_000 // comments) + b"\0"
+    with pytest.raises(ChibiError, match="in more and smaller blocks than any"):
+        split(data[:-1] + tiny * comments + data[-1:])
+    whole = marker + (b"\xff" + b"a" * 255) * 20_000 + b"\0"
+    assert split(data[:-1] + whole + data[-1:])[0] == "GIF"
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"\xff\xfe\0\2" * 10_000, "more than 10,000 parts"),
+        (b"\xff" * 10_000, "more than 10,000 parts"),
+        (b"\xff\xfe\0\0\0", "cut off or damaged after 4 bytes"),
+        (b"\xff\xfe\xff\xff", "cut off or damaged after 65,539 bytes"),
+    ],
+)
+def test_a_jpeg_of_too_many_parts_or_none_is_refused(start: bytes, said: str) -> None:
+    opened = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(opened, "JPEG")
+    data = opened.getvalue()
+    assert split(data)[0] == "JPEG"
+    assert split(data[:2] + b"\xff\xfe\0\2\xff" + data[2:])[0] == "JPEG"
+    with pytest.raises(ChibiError, match=said):
+        split(data[:2] + start + data[2:])
 
 
 def test_a_file_that_is_too_large_is_refused(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from chibi_lab.cli import main
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import Origin, embed
 from chibi_lab.studio.containers import join, png_chunk, split
-from chibi_lab.studio.credentials import sign
-from chibi_lab.studio.findings import examine, shipped_as
+from chibi_lab.studio.credentials import Signature, sign
+from chibi_lab.studio.findings import Findings, examine, shipped_as
 from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.watermark import mark
 from chibi_lab.training import latents
@@ -75,7 +76,7 @@ def test_a_signed_picture_of_a_shipped_model_tells_all(
     said = verified(path, capsys)
     for sentence in (
         f"{path}: {name.rpartition('A')[2] if name == 'APNG' else name.split()[-1]}",
-        "Origin: AI-generated, written by chibi-lab",
+        "Origin: AI-generated, as the file says.",
         "those of modern-gan that ship with chibi-lab",
         "seed 7 candidate 3 latent 100 numbers asked for hair_color=pink steps repair",
         "learned from Remix of “Adventurer”",
@@ -96,23 +97,64 @@ def test_nobody_vouches_for_a_key_made_on_another_computer(
 ) -> None:  # fmt: skip
     key = SigningKey.of_user(tmp_path / "elsewhere")
     said = verified(save(sign(embed(files["PNG"], origin), key)), capsys)
-    assert "made on first use: nobody vouches for it" in said
+    assert "The key is not known as your own here." in said
     assert "on this computer" not in said
     assert "not those of a model that ships with chibi-lab" in said
     assert not settings.exists()
 
 
-def test_another_name_is_not_vouched_for_either(
+OWN = "It was signed with the key that you keep on this computer."
+
+
+def test_no_text_of_the_file_looks_like_a_line_of_the_report(
     files: dict[str, bytes], origin: Origin, save: Callable[..., Path],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr("chibi_lab.studio.keys.MADE_HERE", "Ada's studio")
+        patch.setattr("chibi_lab.studio.keys.MADE_HERE", f'Ada" {OWN}')
         key = SigningKey.of_user(tmp_path / "elsewhere")
-    said = verified(save(sign(embed(files["PNG"], origin), key)), capsys)
-    assert "signed as Ada's studio; key " in said
-    assert "Whether anybody vouches for that name is not checked here." in said
+    forged = replace(origin, software="x" * 63 + f" {OWN}")
+    found = examine(save(sign(embed(files["PNG"], forged), key)))
+    assert not found.signature.own
+    report = found.report()
+    assert f"signed as    \"Ada' {OWN.split(' you')[0]}" in report
+    own = examine(save(sign(embed(files["PNG"], origin), SigningKey.of_user())))
+    real = [line for line in own.report().splitlines() if OWN in line]
+    assert len(real) == 1 and len(real[0]) - len(real[0].lstrip()) == 2
+    # Whatever a file says stands further right than where lines begin.
+    lines = [line for line in report.splitlines() if line.lstrip().startswith("It was")]
+    assert lines and all(line.startswith("      ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("signingCredential.expired", f"clock of this computer shows, {date.today()}"),
+        ("signingCredential.ocsp.revoked", "about its certificate"),
+        ("com.example.new", "a code that is not known here"),
+    ],
+)
+def test_what_failed_beside_a_valid_signature_is_named(code: str, said: str) -> None:
+    signature = Signature(True, False, False, "A", "b", "c 1", None, (code,))
+    report = " ".join(Findings("x.png", "PNG", signature=signature).report().split())
+    assert f"problem {code}: " in report and said in report
+    assert "its signature is valid" in report and "proves nothing." not in report
+
+
+def test_a_jpeg_that_says_that_a_model_made_it_is_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    space = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+    xmp = f'<r xmlns:i="{space}" i:DigitalSourceType="%s"/>'
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (8, 8)).save(path, xmp=(xmp % words).encode())
+    said = verified(path, capsys)
+    assert "trainedAlgorithmicMedia, made by a trained model (IPTC)" in said
+    assert "Nothing here says" not in said
+    other = "http://evil.example/trainedAlgorithmicMedia"
+    Image.new("RGB", (8, 8)).save(path, xmp=(xmp % other).encode())
+    assert f'type: "{other}", none of the IPTC\'s.' in verified(path, capsys)
 
 
 def test_a_picture_changed_after_signing_is_called_so(
@@ -289,7 +331,7 @@ def test_what_a_stranger_wrote_does_nothing_to_the_terminal(
     evil = json.dumps({**origin.to_json(), "model": "\x1b[2J"}, ensure_ascii=False)
     forge = text(b"chibi-lab-origin\0\0\0\0\0" + evil.encode())
     said = verified(save(forge(files["PNG"])), capsys)
-    assert "holds" in said and "\x1b" not in said
+    assert "printed alone" in said and "\x1b" not in said
 
 
 def test_no_line_is_wider_than_eighty_columns(
@@ -332,12 +374,12 @@ def test_a_picture_cut_off_is_one_line_and_exit_code_2(
 def test_what_is_no_file_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is a folder: name a picture file in it" in refused(tmp_path, capsys)
+    assert "it is not a regular file" in refused(tmp_path, capsys)
     missing = tmp_path / "no\nsuch.png"
     line = refused(missing, capsys)
     assert "No such file or directory" in line and "no such.png" in line
     os.mkfifo(tmp_path / "pipe.png")
-    assert "is no file that lies on a disk" in refused(tmp_path / "pipe.png", capsys)
+    assert "it is not a regular file" in refused(tmp_path / "pipe.png", capsys)
     assert "File name too long" in refused(tmp_path / ("x" * 300), capsys)
 
 
@@ -347,7 +389,7 @@ def test_a_file_that_is_too_large_is_not_read(
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate(2**40)  # takes no room on the disk
     line = refused(tmp_path / "large.png", capsys)
-    assert "1,099,511,627,776 bytes: 134,217,728 are the most" in line
+    assert "is larger than 64 MB" in line
 
 
 def test_verify_needs_no_folder_that_can_be_written_and_makes_no_key(
@@ -383,3 +425,16 @@ def test_other_commands_wait_for_no_signing() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert said.stdout == "set()\n"
+
+
+def test_a_picture_is_verified_without_waiting_for_torch(
+    files: dict[str, bytes], shipped: Origin, save: Callable[..., Path]
+) -> None:
+    path = save(sign(embed(files["PNG"], shipped), SigningKey.of_user()))
+    program = (
+        "import sys; from chibi_lab.cli import main; main(['verify', sys.argv[1]]); "
+        "print({'torch', 'scipy', 'matplotlib'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "on this computer" in said and said.endswith("set()\n")

@@ -173,13 +173,11 @@ def test_a_full_disk_leaves_the_file_that_was_there(
     avatars: torch.Tensor, origin: Origin, key: SigningKey, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def fill(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[:100])
+    def full(_: int) -> None:
         raise OSError(28, os.strerror(28))
 
     (tmp_path / "me.png").write_bytes(b"precious")
-    monkeypatch.setattr(Path, "write_bytes", fill)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
         ChibiError, match=r"cannot write .*me\.png: No space left on device"
     ):

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ from PIL import Image
 from chibi_lab.data import to_float
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import film_strip, grid, in_few_colors
-from chibi_lab.studio.pictures import write_beside
+from chibi_lab.studio.pictures import save_picture
 
 
 @pytest.fixture
@@ -60,39 +59,16 @@ def test_nothing_to_show_is_refused(pixels: np.ndarray) -> None:
         grid(pixels, columns=0)
 
 
-def test_a_file_is_replaced_whole_and_its_neighbours_stay(tmp_path: Path) -> None:
-    file, neighbour = tmp_path / "me.png", tmp_path / "me.png.part"
-    file.write_bytes(b"old")
-    neighbour.write_bytes(b"mine")
-    write_beside(file, b"new", overwrite=True)
-    assert file.read_bytes() == b"new"
-    assert neighbour.read_bytes() == b"mine"
-    assert set(tmp_path.iterdir()) == {file, neighbour}
-
-
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ChibiError, match=r"cannot write .*folder: Is a directory"):
-        write_beside(tmp_path / "folder", b"new", overwrite=True)
-    with pytest.raises(ChibiError, match=r"cannot write .*me\.png: No such file"):
-        write_beside(tmp_path / "missing" / "me.png", b"new", overwrite=True)
-    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_came_first_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
-) -> None:
-    def no_link(*_: object) -> None:
-        raise OSError(1, "no links on this file system")
-
-    if not links:
-        monkeypatch.setattr(os, "link", no_link)
+def test_a_picture_is_written_whole_and_replaced_only_if_asked(tmp_path: Path) -> None:
     file = tmp_path / "me.png"
-    write_beside(file, b"first", overwrite=False)
+    save_picture(Image.new("RGB", (3, 2)), file, overwrite=False)
     with pytest.raises(ChibiError, match=r"me\.png exists: choose another name"):
-        write_beside(file, b"second", overwrite=False)
-    assert file.read_bytes() == b"first"
+        save_picture(Image.new("RGB", (9, 9)), file, overwrite=False)
+    assert Image.open(file).size == (3, 2)
+    save_picture(Image.new("RGB", (9, 9)), file)
+    assert Image.open(file).size == (9, 9)
+    with pytest.raises(ChibiError, match=r"cannot write .*me\.png: No such file"):
+        save_picture(Image.new("RGB", (9, 9)), tmp_path / "missing" / "me.png")
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -221,17 +221,45 @@ def test_xmp_of_any_depth_is_read(files: dict[str, bytes]) -> None:
     assert source_type(data) is None
 
 
+SPACE = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+WORDS = "cv.iptc.org/newscodes/digitalsourcetype/"
+
+
 @pytest.mark.parametrize(
     ("value", "found"),
-    [("http://cv.iptc.org/newscodes/digitalsourcetype/digitalArt", "digitalArt"),
-     ("digitalArt", "digitalArt")],
-)  # fmt: skip
-def test_a_source_type_is_found_as_an_element_too(
-    files: dict[str, bytes], value: str, found: str
+    [
+        (f"http://{WORDS}digitalArt", "digitalArt"),
+        (f"https://{WORDS}digitalArt/", "digitalArt"),
+        (f"\n http://{WORDS}digitalArt \n", "digitalArt"),
+        ("digitalArt", "digitalArt"),
+        ("http://evil.example/digitalArt", '"http://evil.example/digitalArt"'),
+        (f"http://{WORDS}a/b", f'"http://{WORDS}a/b"'),
+        (f"x/http://{WORDS}digitalArt", f'"x/http://{WORDS}digitalArt"'),
+        ("http://x/\x9b2J", '"http://x/\ufffd2J"'),
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "<i:DigitalSourceType>{}</i:DigitalSourceType>",
+        '<i:DigitalSourceType r:resource="{}"/>',
+        '<i:DigitalSourceType r:resource="{}">\n</i:DigitalSourceType>',
+        '<x i:DigitalSourceType="{}"/>',
+    ],
+)
+def test_a_source_type_is_found_in_each_form_of_rdf(
+    files: dict[str, bytes], form: str, value: str, found: str
 ) -> None:
-    space = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-    xmp = f'<r xmlns:i="{space}"><i:DigitalSourceType>{value}</i:DigitalSourceType></r>'
+    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    xmp = f'<r xmlns:i="{SPACE}" xmlns:r="{rdf}">{form.format(value)}</r>'
     assert source_type(webp_with_xmp(files["WebP"], xmp.encode())) == found
+
+
+def test_a_source_type_in_a_jpeg_is_found() -> None:
+    opened = io.BytesIO()
+    xmp = f'<r xmlns:i="{SPACE}" i:DigitalSourceType="http://{WORDS}digitalArt"/>'
+    Image.new("RGB", (8, 8)).save(opened, "JPEG", xmp=xmp.encode())
+    assert source_type(opened.getvalue()) == "digitalArt"
 
 
 @pytest.mark.parametrize("value", ["", "a b", "\x9b2J", "x" * 81])

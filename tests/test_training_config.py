@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,7 @@ from chibi_lab.training import (
     TrainingConfig,
     VAEConfig,
 )
-from chibi_lab.training.config import config_from_json
+from chibi_lab.training.config import config_from_json, read_config
 
 
 def test_defaults_are_the_articles_optimisers() -> None:
@@ -47,16 +50,37 @@ def test_a_config_is_frozen() -> None:
         ("size", 50, "size is 50: it must be 32, 64 or 128 pixels"),
         ("images", 0, "images is 0: it must be at least 1"),
         ("batch", 1, "batch is 1: it must be at least 2"),
-        ("seed", -1, "seed is -1: it must be a whole number from 0 up"),
+        ("seed", -1, "seed is -1: it must be at least 0"),
         ("learning_rate", 0.0, "learning_rate is 0.0: it must be above 0"),
         (
             "betas",
             (0.5, 1.0),
-            "betas is .0.5, 1.0.: it must be two numbers from 0 to below 1",
+            "betas.1 is 1.0: it must be below 1",
         ),
-        ("loss", "wgan", "loss is wgan: it must be non-saturating or minimax"),
-        ("instance_noise", -0.1, "instance_noise is -0.1: it must be 0 or more"),
+        ("loss", "wgan", "loss is 'wgan': it must be 'non-saturating' or 'minimax'"),
+        ("instance_noise", -0.1, "instance_noise is -0.1: it must be at least 0"),
         ("ema_images", 0, "ema_images is 0: it must be at least 1"),
+        ("size", "32", "size is '32': it must be a whole number"),
+        ("size", 32.0, "size is 32.0: it must be a whole number"),
+        ("batch", True, "batch is True: it must be a whole number"),
+        ("channels", 10**9, "channels is 1000000000: it must be at most 4096"),
+        ("latent_dim", 2 * 10**7, "latent_dim is 20000000: it must be at most 65536"),
+        ("count", 10**9, "count is 1000000000: it must be at most 10000000"),
+        pytest.param(
+            "seed",
+            10**5000,
+            "seed is a very large number: it must be below",
+            id="digits",
+        ),
+        ("learning_rate", float("inf"), "learning_rate is inf: it must be a finite"),
+        ("minutes", float("nan"), "minutes is nan: it must be a finite number"),
+        ("minutes", "1", "minutes is '1': it must be a number"),
+        ("betas", 0.5, "betas is 0.5: it must be a tuple"),
+        ("betas", (0.5,), "betas.1 is missing"),
+        ("device", 3, "device is 3: it must be 'auto', 'cpu' or 'cuda'"),
+        ("compile", 1, "compile is 1: it must be a boolean"),
+        ("data", None, "data is None: it must be a string"),
+        ("data", "", "data is '': it must have at least 1 character"),
     ],
 )
 def test_values_out_of_range_are_named(field: str, value: object, message: str) -> None:
@@ -65,7 +89,7 @@ def test_values_out_of_range_are_named(field: str, value: object, message: str) 
 
 
 def test_a_negative_kl_weight_is_refused() -> None:
-    with pytest.raises(ChibiError, match="kl_weight is -1: it must be 0 or more"):
+    with pytest.raises(ChibiError, match="kl_weight is -1: it must be at least 0"):
         VAEConfig(kl_weight=-1)
 
 
@@ -77,11 +101,11 @@ def test_a_negative_kl_weight_is_refused() -> None:
         ({"size": 72}, "size is 72: it must be a multiple of 16, at least 32"),
         ({"width": 80}, "width is 80: it must be 64, or 3/4 of it where that is"),
         ({"size": 32, "width": 24}, "width is 24: it must be 32, or 3/4 of it where"),
-        ({"penalty": -1.0}, "penalty is -1.0: it must be 0 or more"),
+        ({"penalty": -1.0}, "penalty is -1.0: it must be at least 0"),
         ({"penalty_every": 0}, "penalty_every is 0: it must be at least 1"),
         ({"ema_images": 0}, "ema_images is 0: it must be at least 1"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0: it must be above 0"),
-        ({"betas": (1.0, 0.9)}, "betas is .1.0, 0.9.: it must be two numbers from 0"),
+        ({"betas": (1.0, 0.9)}, "betas.0 is 1.0: it must be below 1"),
         ({"batch": 1}, "batch is 1: it must be at least 2"),
         ({"latent_dim": 0}, "latent_dim is 0: it must be at least 1"),
     ],
@@ -94,7 +118,7 @@ def test_modern_values_out_of_range_are_named(
 
 
 def test_an_adversary_is_there_or_not() -> None:
-    with pytest.raises(ChibiError, match="adversary is -1: it must be 0 or more"):
+    with pytest.raises(ChibiError, match="adversary is -1: it must be at least 0"):
         ModernVAEConfig(adversary=-1)
     with pytest.raises(ChibiError, match="augment is True: it must be False where"):
         ModernVAEConfig(augment=True)
@@ -144,3 +168,45 @@ def test_unknown_kinds_and_fields_are_named() -> None:
         config_from_json({"kind": "diffusion"})
     with pytest.raises(ChibiError, match="unknown fields: depth, heads"):
         config_from_json({"kind": "vae", "heads": 4, "depth": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "a config is a JSON object of names and values"),
+        ('"gan"', "a config is a JSON object"),
+        ("{}", "kind of model None is unknown"),
+        ('{"kind": ["gan"]}', "is unknown: the kinds are gan"),
+        ('{"kind": "gan", "size": "32"}', "size is '32': it must be a whole number"),
+        ('{"kind": "gan", "batch": 4.5}', "batch is 4.5: it must be a whole number"),
+        ('{"kind": "gan", "betas": 3}', "betas is 3: it must be a tuple"),
+        ('{"kind": "gan", "betas": {"0": 1}}', "betas is {'0': 1}: it must be a tuple"),
+        ('{"kind": "gan", "learning_rate": 1e999}', "learning_rate is inf: it must be"),
+        ('{"kind": "gan", "seed": Infinity}', "cannot be read as JSON"),
+        ('{"kind": "gan", "seed": ' + "9" * 5000 + "}", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("", "cannot be read as JSON"),
+        ('{"kind": "g\xe4n"}', "cannot be read as JSON"),
+    ],
+)
+def test_a_config_file_that_is_none_is_one_line_with_its_name(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ChibiError, match=re.escape(message)) as caught:
+        read_config(file)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(file))
+
+
+def test_only_a_regular_file_is_read_as_a_config(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(GANConfig().to_json()))
+    (tmp_path / "link").symlink_to("config.json")
+    for name in ("pipe", "folder", "link", "nothing"):
+        with pytest.raises(ChibiError, match=f"cannot read .*{name}"):
+            read_config(tmp_path / name)
+    assert read_config(tmp_path / "link", links=True) == GANConfig()

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
-from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
 
 from chibi_lab.data import AttributeSchema, BatchLoader, ImageSet
@@ -207,6 +206,9 @@ def wear(images: Tensor, dice: torch.Generator) -> Tensor:
     Raises:
         ChibiError: If the images are not square.
     """
+    # Here, since it takes seconds that whoever has a judge read should not wait for.
+    from torchvision.transforms.functional import gaussian_blur
+
     check_square(*images.shape[-2:])
 
     def draw(low: float, high: float) -> float:

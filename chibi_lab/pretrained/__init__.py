@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import explained
 from chibi_lab.training import Run
 
 FOLDER = Path(__file__).parent
@@ -33,11 +34,9 @@ def path(name: str) -> Path:
         raise ChibiError(
             f"there are no weights named {name!r}: choose {' or '.join(NAMES)}"
         )
-    try:
+    with explained(f"cannot read {FOLDER / name}"):
         sums = (FOLDER / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         found = {_sum(file) for file in (FOLDER / name).rglob("*.safetensors")}
-    except OSError as error:
-        raise ChibiError(f"cannot read {error.filename}: {error.strerror}") from error
     if found != {line for line in sums if f"  {name}/" in line}:
         raise ChibiError(
             f"the weights in {FOLDER / name} are not those that shipped: install chibi-lab again"

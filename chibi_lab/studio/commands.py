@@ -1,33 +1,32 @@
 """What the studio does, as commands: create, edit, invert, animate, studio."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from PIL import Image
-from tqdm.auto import tqdm
 from tyro.conf import Positional, UseAppendAction, arg
 
 from chibi_lab.errors import ChibiError
-from chibi_lab.studio.animation import blink, turn
-from chibi_lab.studio.containers import read_file
-from chibi_lab.studio.enlarging import LEAST, MOST, check_size, enlarge
-from chibi_lab.studio.keeping import check_name, keep
-from chibi_lab.studio.keys import SigningKey
-from chibi_lab.studio.opening import nearness, open_picture
-from chibi_lab.studio.pictures import grid, save_picture, write_beside
-from chibi_lab.studio.session import (
+from chibi_lab.files import open_file, write
+from chibi_lab.studio.checks import (
+    LEAST,
     MAX_CANDIDATES,
-    Candidate,
-    Session,
-    open_session,
+    MOST,
+    check_name,
+    check_size,
 )
-from chibi_lab.studio.sliders import fits, slide, sliders
+from chibi_lab.studio.containers import read_file, shown
+from chibi_lab.studio.keys import SigningKey
+
+# What waits for PyTorch is imported where it is used: a missing file is said at once.
+if TYPE_CHECKING:
+    from chibi_lab.studio.session import Candidate, Session
 
 Model = Literal["vae", "gan"]
 Wishes = Annotated[
@@ -76,15 +75,21 @@ class Create:
             raise ChibiError(
                 f"candidate is {self.candidate}: it must be 1 to {MAX_CANDIDATES}"
             )
-        session = open_session()
+        import torch
+
+        from chibi_lab.studio.pictures import grid, save_picture
+        from chibi_lab.studio.session import open_session
+
+        session = open_session((self.model.upper(),))
         count = SHEET if self.sheet else self.candidate
-        candidates = session.sheet(wish_of(self.wishes), self.seed, count)[
-            self.model.upper()
-        ]
+        sheets = session.sheet(wish_of(self.wishes), self.seed, count)
+        (candidates,) = sheets.values()
         if self.sheet:
             sheet = grid(torch.stack([each.image for each in candidates]))
             save_picture(sheet, self.out, self.overwrite)
-            print(f"the first {SHEET} candidates of seed {self.seed} are in {self.out}")
+            print(
+                f"the first {SHEET} candidates of seed {self.seed} are in {shown(str(self.out))}"
+            )
             return
         chosen = candidates[-1]
         if chosen.missed:
@@ -119,7 +124,7 @@ class Edit:
 
     def run(self) -> None:
         """Do it."""
-        _check(self)
+        _check(self, self.file, self.mix, self.repair)
         changes = [*self.wishes, *self.slides, self.mix, self.repair]
         if not any(changes):
             raise ChibiError("nothing to change: say --set, --slide, --mix or --repair")
@@ -128,6 +133,9 @@ class Edit:
         if self.repair:
             self._fill_in()
             return
+        from chibi_lab.studio.session import open_session
+        from chibi_lab.studio.sliders import fits, slide, sliders
+
         session = open_session()
         session.put(_opened(session, self.file))
         now = session.current
@@ -157,9 +165,16 @@ class Edit:
             raise ChibiError(
                 f"proposal is {self.proposal}: it must be 1 to {MOST_PROPOSALS}"
             )
+        import torch
+
+        from chibi_lab.studio.enlarging import enlarge
+        from chibi_lab.studio.keeping import keep
+        from chibi_lab.studio.opening import open_picture
+        from chibi_lab.studio.session import Candidate, open_session
+
         side = _side(self.file)
         large = open_picture(self.file, (side, side))
-        painted = _extent(self.repair)
+        painted = _stored(self.repair)[0]
         if painted != (side, side):
             raise ChibiError(
                 "the picture with the part to fill in must be as large as the file, "
@@ -179,7 +194,7 @@ class Edit:
         filled = torch.where(hole, enlarge(chosen.image[None], side)[0], large)
         origin = session.origin(chosen)
         keep(filled[None], self.out, origin, side, self.transparent, self.overwrite)
-        print(f"kept in {self.out}, {side} pixels high")
+        print(f"kept in {shown(str(self.out))}, {side} pixels high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +212,9 @@ class Invert:
 
     def run(self) -> None:
         """Do it."""
-        _check(self)
+        _check(self, self.picture)
+        from chibi_lab.studio.session import open_session
+
         session = open_session()
         _keep(session, _searched(session, self.picture), self)
 
@@ -225,7 +242,11 @@ class Animate:
 
     def run(self) -> None:
         """Do it."""
-        _check(self)
+        _check(self, self.file)
+        from chibi_lab.studio.animation import blink, turn
+        from chibi_lab.studio.keeping import keep
+        from chibi_lab.studio.session import open_session
+
         session = open_session()
         now = _opened(session, self.file)
         painter = session.painters[now.painter]
@@ -242,7 +263,9 @@ class Animate:
             self.transparent,
             self.overwrite,
         )
-        print(f"{len(recipes)} frames kept in {self.out}, {self.size} pixels high")
+        print(
+            f"{len(recipes)} frames kept in {shown(str(self.out))}, {self.size} pixels high"
+        )
 
 
 @dataclass(frozen=True)
@@ -250,7 +273,8 @@ class OpenStudio:
     """Open the studio in JupyterLab."""
 
     folder: Positional[Path] = Path()
-    """Where avatars are kept; the notebook my-avatar.ipynb is made there if it is missing."""
+    """Where avatars are kept; the notebook my-avatar.ipynb is made there if it is missing.
+    Notebooks in a folder are programs: open one of your own, or of somebody you trust."""
 
     def run(self) -> None:
         """Do it."""
@@ -262,7 +286,13 @@ class OpenStudio:
         if not notebook.exists():
             write_notebook(notebook)
         command = [sys.executable, "-m", "jupyterlab", notebook.name]
-        with subprocess.Popen(command, cwd=self.folder) as lab:
+        if getattr(os, "geteuid", lambda: None)() == 0:  # as in a container
+            command.append("--allow-root")
+        # Files of the folder, a json.py say, are no modules of Python's, nor of its kernels'.
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        safe = os.pathsep.join(filter(os.path.isabs, given))
+        environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": safe}
+        with subprocess.Popen(command, cwd=self.folder, env=environment) as lab:
             while (status := _ended(lab)) is None:
                 pass  # Ctrl-C is JupyterLab's: it asks, or stops its kernels
         if status:
@@ -304,8 +334,7 @@ def write_notebook(path: Path) -> None:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    text = json.dumps(notebook, indent=1) + "\n"
-    write_beside(path, text.encode(), overwrite=True)
+    write(path, json.dumps(notebook, indent=1) + "\n")
 
 
 def wish_of(said: Sequence[str]) -> dict[str, str]:
@@ -340,19 +369,26 @@ def _number(text: str) -> float:
         ) from None
 
 
-def _opened(session: Session, file: Path) -> Candidate:
+def _opened(session: "Session", file: Path) -> "Candidate":
     """What a kept file was drawn from; of any other picture the nearest that can be drawn."""
     data = read_file(file)
     try:
         kept = session.reopen_file(data)
     except ChibiError as error:
         kept = None
-        print(f"{file} is not opened as it was kept: {error}", file=sys.stderr)
+        print(
+            shown(f"{file} is not opened as it was kept: {error}", 999), file=sys.stderr
+        )
     return _searched(session, file) if kept is None else kept
 
 
-def _searched(session: Session, file: Path) -> Candidate:
+def _searched(session: "Session", file: Path) -> "Candidate":
     """The nearest that the painters can draw; how near is said."""
+    from tqdm.auto import tqdm
+
+    from chibi_lab.studio.opening import nearness, open_picture
+    from chibi_lab.studio.session import Candidate
+
     found: list[tuple[float, Candidate]] = []
     for name, painter in session.painters.items():
         picture = open_picture(file, painter.run.config.shape)
@@ -370,15 +406,18 @@ def _searched(session: Session, file: Path) -> Candidate:
         )
     _, nearest = min(found, key=lambda each: each[0])
     errors = {candidate.painter: error for error, candidate in found}
-    print(f"{file}: {nearness(errors)}", file=sys.stderr)
+    print(f"{shown(str(file))}: {nearness(errors)}", file=sys.stderr)
     return nearest
 
 
-def _extent(file: Path) -> tuple[int, int]:
-    """Width and height of a picture as it is stored."""
+def _stored(file: Path) -> tuple[tuple[int, int], bool]:
+    """Width and height of a picture as it is stored, and whether it is transparent anywhere."""
+    from chibi_lab.data.decode import FORMATS
+    from chibi_lab.studio.opening import open_picture
+
     open_picture(file, (1, 1))  # complains of what is no picture
-    with Image.open(file) as picture:
-        return picture.size
+    with open_file(file) as opened, Image.open(opened, formats=FORMATS) as picture:
+        return picture.size, picture.has_transparency_data
 
 
 def _side(file: Path) -> int:
@@ -387,28 +426,34 @@ def _side(file: Path) -> int:
     Raises:
         ChibiError: If it is not square, too small or large, or transparent anywhere.
     """
-    width, height = _extent(file)
+    (width, height), transparent = _stored(file)
     if width != height or not LEAST <= width <= MOST:
         raise ChibiError(
             f"{file} has {width} x {height} pixels: --repair takes a square picture of "
             f"{LEAST} to {MOST}"
         )
-    with Image.open(file) as picture:
-        if picture.has_transparency_data:
-            raise ChibiError(
-                f"{file} is transparent: repair it first, and cut it out afterwards"
-            )
+    if transparent:
+        raise ChibiError(
+            f"{file} is transparent: repair it first, and cut it out afterwards"
+        )
     return width
 
 
-def _check(command: Create | Edit | Invert | Animate) -> None:
-    """Complain of what a file cannot be, before work is spent on it."""
+def _check(command: Create | Edit | Invert | Animate, *needed: Path | None) -> None:
+    """Complain of what a file cannot be, and of one that is missing, before work is spent on it."""
+    for file in needed:
+        if file is not None:
+            read_file(file)
     check_name(command.out, command.overwrite)
     check_size(command.size)
     SigningKey.of_user()
 
 
-def _keep(session: Session, chosen: Candidate, command: Create | Edit | Invert) -> None:
+def _keep(
+    session: "Session", chosen: "Candidate", command: Create | Edit | Invert
+) -> None:
+    from chibi_lab.studio.keeping import keep
+
     transparent = getattr(command, "transparent", False)
     keep(
         chosen.image[None],
@@ -418,4 +463,4 @@ def _keep(session: Session, chosen: Candidate, command: Create | Edit | Invert) 
         transparent,
         command.overwrite,
     )
-    print(f"kept in {command.out}, {command.size} pixels high")
+    print(f"kept in {shown(str(command.out))}, {command.size} pixels high")

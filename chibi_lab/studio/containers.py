@@ -4,15 +4,19 @@ Each file comes apart into pieces whose bytes, joined, are the file again. What 
 lengths is believed only as far as it has bytes.
 """
 
-import stat
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from chibi_lab import files
 from chibi_lab.errors import ChibiError
 
-MAX_BYTES = 2**27  # of a file: 128 MiB
-MAX_PIECES = 100_000
+MAX_BYTES = 64_000_000  # of a file
+# What reads a file takes time and memory by its parts: few small ones are all that a picture needs.
+MAX_PIECES = 20_000
+MAX_SMALL_BLOCKS = 10_000  # of a GIF, beside one for 128 bytes of it
+MAX_SEGMENTS = 10_000  # of a JPEG, before its pixels
 MIME = {"PNG": "png", "WebP": "webp", "GIF": "gif", "JPEG": "jpeg"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_FLAG, ALPHA_FLAG = 0x04, 0x10
@@ -35,16 +39,9 @@ class Piece(NamedTuple):
 
 
 def split(data: bytes) -> tuple[str, list[Piece]]:
-    """Take a picture file apart.
+    """Take a picture file apart: "PNG", "WebP", "GIF" or "JPEG", and the pieces in their order.
 
-    Args:
-        data: The file.
-
-    Returns:
-        "PNG", "WebP", "GIF" or "JPEG", and the pieces in their order. A JPEG is one piece.
-
-    Raises:
-        ChibiError: If it is no such picture, is cut off or damaged, or too large.
+    A JPEG is one piece. What is no such picture, is cut off, damaged or too large is refused.
     """
     if not data:
         raise ChibiError("the file is empty: it has 0 bytes")
@@ -59,6 +56,7 @@ def split(data: bytes) -> tuple[str, list[Piece]]:
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF", _gif_pieces(data)
     if data[:3] == b"\xff\xd8\xff":
+        _check_segments(data)
         return "JPEG", [Piece("picture", data)]
     raise ChibiError("this is no PNG, WebP, GIF or JPEG picture, whatever its name")
 
@@ -180,26 +178,31 @@ def _webp_pieces(data: bytes) -> list[Piece]:
 def _gif_pieces(data: bytes) -> list[Piece]:
     at = _after_palette(data, 10, 13)
     pieces = [Piece("header", data[:at])]
+    blocks = iter(
+        range(MAX_SMALL_BLOCKS + len(data) // 128)
+    )  # they count down together
     while pieces[-1].kind != "end":
         start, code = at, data[at : at + 1]
         if code == b"\x3b":
             at, kind, body = start + 1, "end", b""
         elif code == b"\x2c":
             at = _after_sub_blocks(
-                data, _after_palette(data, start + 9, start + 10) + 1
+                data, _after_palette(data, start + 9, start + 10) + 1, blocks
             )
             kind, body = "image", b""
         elif code == b"\x21":
-            at, kind, body = _gif_extension(data, start)
+            at, kind, body = _gif_extension(data, start, blocks)
         else:
             raise ChibiError(f"the GIF is cut off or damaged after {start:,} bytes")
         _append(pieces, Piece(kind, data[start:at], body))
     return _with_rest(pieces, data, at)
 
 
-def _gif_extension(data: bytes, start: int) -> tuple[int, str, bytes]:
+def _gif_extension(
+    data: bytes, start: int, blocks: Iterator[int]
+) -> tuple[int, str, bytes]:
     """Where an extension ends, what it is, and for a comment or XMP what it says."""
-    at = _after_sub_blocks(data, start + 2)
+    at = _after_sub_blocks(data, start + 2, blocks)
     raw = data[start:at]
     if raw[1] == 0xFE:
         return at, "comment", _joined(raw[2:])
@@ -210,6 +213,20 @@ def _gif_extension(data: bytes, start: int) -> tuple[int, str, bytes]:
     return at, raw[3:11].decode("latin-1"), b""
 
 
+def _check_segments(data: bytes) -> None:
+    """Raise ChibiError if a JPEG has more in front of its pixels than one has (T.81, B.1.1)."""
+    at = 2
+    for _ in range(MAX_SEGMENTS):
+        marker = data[at : at + 2]
+        if len(marker) < 2 or marker[0] != 0xFF:
+            raise ChibiError(f"the JPEG is cut off or damaged after {at:,} bytes")
+        if marker[1] == 0xDA:  # the pixels follow
+            return
+        filling = marker[1] == 0xFF
+        at += 1 if filling else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise ChibiError(f"the JPEG has more than {MAX_SEGMENTS:,} parts: no picture does")
+
+
 def _after_palette(data: bytes, flags: int, at: int) -> int:
     """The place after a colour table that starts at `at`, if the flags say that there is one."""
     if at > len(data):
@@ -218,14 +235,16 @@ def _after_palette(data: bytes, flags: int, at: int) -> int:
     return at + (3 << (packed & 7) + 1 if packed & 0x80 else 0)
 
 
-def _after_sub_blocks(data: bytes, at: int) -> int:
+def _after_sub_blocks(data: bytes, at: int, blocks: Iterator[int]) -> int:
     """The place after blocks that start with their lengths, the last of length 0."""
-    while at < len(data):
+    for _ in blocks:
+        if at >= len(data):
+            raise ChibiError(f"the GIF is cut off after {len(data):,} bytes")
         length = data[at]
         at += 1 + length
         if length == 0:
             return at
-    raise ChibiError(f"the GIF is cut off after {len(data):,} bytes")
+    raise ChibiError("the GIF is in more and smaller blocks than any picture")
 
 
 def _joined(blocks: bytes) -> bytes:
@@ -275,29 +294,5 @@ def shown(text: str, most: int = 200) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file that lies on a disk and is not too large for a picture.
-
-    Args:
-        path: The file.
-
-    Returns:
-        All of it.
-
-    Raises:
-        ChibiError: If it cannot be read, or is something else.
-    """
-    name = shown(str(path))
-    try:
-        about = path.stat()
-        if stat.S_ISDIR(about.st_mode):
-            raise ChibiError(f"{name} is a folder: name a picture file in it")
-        # A pipe or a device could keep one waiting for ever.
-        if not stat.S_ISREG(about.st_mode):
-            raise ChibiError(f"{name} is no file that lies on a disk")
-        if about.st_size > MAX_BYTES:
-            raise ChibiError(
-                f"{name} has {about.st_size:,} bytes: {MAX_BYTES:,} are the most"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ChibiError(f"cannot read {name}: {error.strerror}") from error
+    """The bytes of a file that lies on a disk and is not too large for a picture."""
+    return files.read(path, MAX_BYTES)

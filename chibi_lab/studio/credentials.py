@@ -13,13 +13,34 @@ from typing import Any
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.containers import MIME, is_signed, shown, split
-from chibi_lab.studio.keys import SigningKey, own_chain
+from chibi_lab.studio.keys import SigningKey
 from chibi_lab.studio.origin import STATEMENT
 from chibi_lab.studio.provenance import SOURCE_TYPE, SOURCE_TYPES, extract
 
-# Without this, reading a stranger's picture would fetch whatever address it names.
-OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+# All that C2PA's library can fetch, off, since a stranger's picture would choose the address: the
+# documents of identities, manifests that lie elsewhere, whether a certificate was revoked, time
+# stamps. No host is allowed either, for what a later version learns to fetch.
+OFFLINE: dict[str, Any] = {
+    "core": {
+        "decode_identity_assertions": False,
+        "allowed_network_hosts": [],
+        "allow_redirects": False,
+    },
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "builder": {
+        "certificate_status_fetch": None,
+        "auto_timestamp_assertion": {"enabled": False},
+        "thumbnail": {"enabled": False},
+    },
+}
 UNTRUSTED, TRUSTED = "signingCredential.untrusted", "signingCredential.trusted"
+# Failures after which the manifest is not what was signed (C2PA, 15.2.2). What else fails, an
+# expired certificate or a code that is not known here, leaves the signature one.
+BROKEN = (
+    "claimSignature.mismatch", "claimSignature.missing", "claim.", "manifest.",
+    "assertion.hashedURI.", "assertion.missing", "assertion.undeclared",
+    "assertion.outsideManifest", "assertion.multipleHardBindings", "hashedURI.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,8 @@ class Signature:
 
     Attributes:
         valid: Whether the manifest is whole and the signature that of its certificate.
-        changed: Whether the file, its pixels or its metadata, was changed after it was signed.
+        changed: Whether the file, its pixels or its metadata, was changed after it was signed; None
+            if nothing in the manifest tells.
         own: Whether it was signed with the key that this user keeps.
         issuer: Whom the certificate names as the holder's organisation, "" if nobody.
         holder: The certificate's name for the holder, "" if it has none.
@@ -38,13 +60,18 @@ class Signature:
     """
 
     valid: bool
-    changed: bool
+    changed: bool | None
     own: bool
     issuer: str
     holder: str
     software: str
     source_type: str | None
     problems: tuple[str, ...]
+
+    @property
+    def expired(self) -> bool:
+        """Whether its certificate does not hold today, by this computer's clock."""
+        return "signingCredential.expired" in self.problems
 
 
 def sign(data: bytes, key: SigningKey) -> bytes:
@@ -86,18 +113,15 @@ def sign(data: bytes, key: SigningKey) -> bytes:
         "claim_generator_info": [software],
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
     }
-    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": OFFLINE}
     signed = io.BytesIO()
     try:
         # An address for time stamps that is missing is None: "" would be one.
         signer = c2pa.Signer.from_info(
-            c2pa.C2paSignerInfo(
-                key.algorithm.encode(), key.chain.encode(), key.secret.encode(), None
-            )
+            c2pa.C2paSignerInfo(b"es256", key.chain.encode(), key.secret.encode(), None)
         )
         with (
             signer,
-            c2pa.Context.from_dict(settings) as context,
+            c2pa.Context.from_dict(OFFLINE) as context,
             c2pa.Builder(manifest, context=context) as builder,
         ):
             builder.sign(signer, f"image/{MIME[kind]}", io.BytesIO(data), signed)
@@ -124,14 +148,12 @@ def read_signature(data: bytes, folder: Path | None = None) -> Signature | None:
     """
     import c2pa
 
-    kind, _ = split(data)
-    own = own_chain(folder)
-    settings: dict[str, Any] = {"verify": OFFLINE}
-    if own is not None:
-        settings["trust"] = {"trust_anchors": own}
+    kind, pieces = split(data)
+    own = SigningKey.kept(folder) if kind == "JPEG" or is_signed(pieces) else None
+    trust = {} if own is None else {"trust": {"trust_anchors": own.chain}}
     try:
         with (
-            c2pa.Context.from_dict(settings) as context,
+            c2pa.Context.from_dict(OFFLINE | trust) as context,
             c2pa.Reader(f"image/{MIME[kind]}", io.BytesIO(data), context=context) as reader,
         ):  # fmt: skip
             found = json.loads(reader.json())
@@ -146,10 +168,10 @@ def read_signature(data: bytes, folder: Path | None = None) -> Signature | None:
         raise ChibiError(
             f"the C2PA manifest cannot be read: {shown(str(error))}"
         ) from error
-    return _judged(found, own is not None)
+    return _judged(found, own)
 
 
-def _judged(found: dict[str, Any], own: bool) -> Signature:
+def _judged(found: dict[str, Any], own: SigningKey | None) -> Signature:
     manifest = found.get("manifests", {}).get(found.get("active_manifest"), {})
     results = found.get("validation_results", {}).get("activeManifest", {})
     failed, passed = (
@@ -157,14 +179,18 @@ def _judged(found: dict[str, Any], own: bool) -> Signature:
         for part in ("failure", "success")
     )
     problems = failed - {UNTRUSTED}
-    changed = {code for code in problems if code.endswith("Hash.mismatch")}
-    valid = problems == changed and "claimSignature.validated" in passed
+    valid = "claimSignature.validated" in passed
+    valid = valid and not any(code.startswith(BROKEN) for code in problems)
+    changed = any(code.endswith("Hash.mismatch") for code in problems)
+    compared = changed or any(code.endswith("Hash.match") for code in passed)
     info = manifest.get("signature_info") or {}
+    # The key that issued its certificate issued no other, and is gone: only it is trusted.
+    trusted = own is not None and valid and TRUSTED in passed
     made_by = next(iter(manifest.get("claim_generator_info") or []), {})
     return Signature(
         valid=valid,
-        changed=bool(changed),
-        own=own and valid and TRUSTED in passed,
+        changed=changed if compared else None,
+        own=trusted and info.get("cert_serial_number") == str(own.serial),
         issuer=shown(str(info.get("issuer") or "")),
         holder=shown(str(info.get("common_name") or "")),
         software=shown(f"{made_by.get('name', '')} {made_by.get('version', '')}"),

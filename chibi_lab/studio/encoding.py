@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from chibi_lab.errors import ChibiError
+from chibi_lab.studio.checks import FORMATS
 
-FORMATS = {".png": "PNG", ".webp": "WebP", ".gif": "GIF"}
 CLEAR = 255  # of a GIF's palette: the entry that is transparent
 HALF = 128  # alpha from which on a GIF's pixel is there
 

@@ -9,9 +9,8 @@ from torch import Tensor
 from chibi_lab import pretrained
 from chibi_lab.errors import ChibiError
 from chibi_lab.models.enlarger import Enlarger
+from chibi_lab.studio.checks import check_size
 from chibi_lab.training.enlarger import load_enlarger
-
-LEAST, MOST = 64, 1024
 
 
 def enlarge(images: Tensor, size: int, moving: bool = False) -> Tensor:
@@ -42,16 +41,6 @@ def enlarge(images: Tensor, size: int, moving: bool = False) -> Tensor:
         return torch.cat(
             [_to_size(image[None], size, across, moving) for image in images]
         )
-
-
-def check_size(size: int) -> None:
-    """Whether pictures can have a height.
-
-    Raises:
-        ChibiError: If they cannot.
-    """
-    if not LEAST <= size <= MOST:
-        raise ChibiError(f"size is {size}: it must be {LEAST} to {MOST} pixels")
 
 
 def _to_size(image: Tensor, height: int, width: int, moving: bool) -> Tensor:

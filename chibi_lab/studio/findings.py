@@ -4,6 +4,7 @@ import io
 import textwrap
 import warnings
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from PIL import Image
 from chibi_lab import __version__, pretrained
 from chibi_lab.data.decode import MAX_PIXELS
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import explained
 from chibi_lab.studio.containers import MIME, read_file, shown, split
 from chibi_lab.studio.credentials import Signature, read_signature
-from chibi_lab.studio.keys import MADE_HERE
 from chibi_lab.studio.origin import STATEMENT, Origin
 from chibi_lab.studio.provenance import extract, source_type
 from chibi_lab.studio.watermark import FALSE_POSITIVES, Detection, detect
 
-WIDTH, COLUMN = 80, 13  # of a report: its width, and that of the names in it
+WIDTH, COLUMN, LISTED = 80, 13, 20  # of a report, its names, its problems at most
 SEARCHED = 1024  # pixels of the longer side: larger pictures are reduced to it first
 Line = str | tuple[str, str]  # of a report: a sentence, or a name and its value
 
@@ -34,12 +35,10 @@ class Findings:
         format: "PNG", "WebP", "GIF" or "JPEG".
         origin: What made the picture, as the file says.
         origin_problem: Why an origin that is there cannot be used.
-        ships_as: The name of the weights in :mod:`chibi_lab.pretrained` whose checksum the origin
-            gives.
+        ships_as: The weights in :mod:`chibi_lab.pretrained` whose checksum the origin gives.
         source_type: The IPTC digital source type in the file's XMP.
         source_type_problem: Why XMP that is there cannot be read.
-        watermark: How well its pixels agree with the watermark; of an animation, those of the
-            first picture.
+        watermark: How well the pixels, of an animation the first ones, agree with the watermark.
         watermark_problem: Why no watermark could be looked for.
         signature: What its C2PA manifest says.
         signature_problem: Why a manifest that is there cannot be read.
@@ -94,6 +93,7 @@ class Findings:
             f"{name}={value}" for name, value in origin.attributes.items()
         )
         rows = {
+            "written by": origin.software,
             "model": f"{origin.model} ({origin.kind})",
             "weights": f"{origin.weights[:12]}…, {known}",
             "seed": "none" if origin.seed is None else str(origin.seed),
@@ -104,7 +104,7 @@ class Findings:
             "learned from": origin.credit,
         }
         return [
-            f"Origin: {STATEMENT}, written by {origin.software}.",
+            f"Origin: {STATEMENT}, as the file says.",
             *((name, str(value)) for name, value in rows.items() if value),
         ]
 
@@ -115,7 +115,12 @@ class Findings:
             return ["Digital source type: not found."]
         means = {"trainedAlgorithmicMedia": ", made by a trained model"}
         word = self.source_type
-        return [f"Digital source type: {word}{means.get(word, '')} (IPTC)."]
+        said = (
+            f"{means.get(word, '')} (IPTC)"
+            if word.isalnum()
+            else ", none of the IPTC's"
+        )
+        return [f"Digital source type: {word}{said}."]
 
     def _watermark_lines(self) -> list[str]:
         if self.watermark_problem:
@@ -136,26 +141,30 @@ class Findings:
         signature = self.signature
         if signature is None:
             return ["C2PA manifest: not found."]
-        by = "; ".join(filter(None, (signature.issuer, signature.holder))) or "nobody"
         state = "valid" if signature.valid else "NOT valid"
         lines: list[Line] = [f"C2PA manifest: found, its signature is {state}."]
         if signature.changed:
             lines.append("  The file was CHANGED after that: pixels, metadata or both.")
+        elif signature.valid and signature.changed is None:
+            lines.append("  It does not tell whether the file was changed since.")
         elif signature.valid:
             lines.append("  Pixels and metadata are as they were when it was signed.")
-        lines += [("signed as", by), ("written by", signature.software)]
+        named = filter(None, (signature.issuer, signature.holder))
+        names = ['"{}"'.format(each.replace('"', "'")) for each in named]
+        lines += [("signed as", "; ".join(names) or "nobody")]
+        lines += [("written by", signature.software)]
         if signature.source_type:
             lines.append(("source type", signature.source_type))
-        if signature.problems:
-            lines.append(("problems", ", ".join(signature.problems)))
+        lines += [("problem", _explained(code)) for code in signature.problems[:LISTED]]
         if signature.own:
             lines.append("  It was signed with the key that you keep on this computer.")
-        elif signature.issuer == MADE_HERE:
+        elif signature.valid and not signature.expired:
             lines.append(
-                "  The key calls itself one made on first use: nobody vouches for it."
+                "  The key is not known as your own here. Whether anybody vouches for its name is "
+                "not checked: anyone can choose one."
             )
         else:
-            lines.append("  Whether anybody vouches for that name is not checked here.")
+            lines.append("  Whose key it was is not known: anyone can choose a name.")
         return lines
 
     def _meaning(self) -> list[Line]:
@@ -166,6 +175,8 @@ class Findings:
                 "  Someone who holds the key signed another state of this file. What is written "
                 "in this one may have been written by anyone since."
             )
+        elif signature and signature.valid and signature.changed is None:
+            lines.append("  The signature says nothing of the pixels: they may be any.")
         elif signature and signature.valid:
             lines.append(
                 "  The signature shows that nothing was changed since the holder of the key "
@@ -195,16 +206,11 @@ class Findings:
 def examine(path: Path | str, folder: Path | None = None) -> Findings:
     """Look through a picture file for what says where it comes from. Nothing is fetched.
 
+    Damaged metadata in a whole picture are a finding, not an error.
+
     Args:
         path: The file.
-        folder: Where this user's signing key is kept, to recognise it; by default
-            ``config_folder``.
-
-    Returns:
-        What was found. Damaged metadata in a whole picture are a finding, not an error.
-
-    Raises:
-        ChibiError: If the file cannot be read, is too large, or is no whole picture.
+        folder: Where this user's signing key is kept; by default ``config_folder``.
     """
     data = read_file(Path(path))
     name = shown(str(path))
@@ -212,12 +218,12 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
         kind, _ = split(data)
     except ChibiError as error:
         raise ChibiError(f"{name}: {error}") from error
-    origin, origin_problem = _tried(extract, data)
-    source, source_problem = _tried(source_type, data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is unfit becomes a finding
+        origin, origin_problem = _tried(extract, data)
+        source, source_problem = _tried(source_type, data)
         watermark, watermark_problem = _tried(_watermark, data)
-    signature, signature_problem = _tried(read_signature, data, folder)
+        signature, signature_problem = _tried(read_signature, data, folder)
     return Findings(
         file=str(path),
         format=kind,
@@ -234,28 +240,15 @@ def examine(path: Path | str, folder: Path | None = None) -> Findings:
 
 
 def shipped_as(weights: str) -> str | None:
-    """The name of the weights in :mod:`chibi_lab.pretrained` that have a checksum.
-
-    Args:
-        weights: A SHA-256 in hexadecimal.
-
-    Returns:
-        Their name; None if none that ship have it.
-
-    Raises:
-        ChibiError: If the list of checksums cannot be read.
-    """
+    """The name of the weights in :mod:`chibi_lab.pretrained` with this SHA-256; None if none."""
     file = pretrained.FOLDER / "SHA256SUMS"
-    try:
+    with explained(f"cannot read {file}"):
         lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ChibiError(f"cannot read {file}: {error.strerror}") from error
     sums = dict(line.split("  ", 1) for line in lines)
     return sums[weights].partition("/")[0] if weights in sums else None
 
 
 def _watermark(data: bytes) -> Detection:
-    """Look for the watermark in the pixels of a picture file, or of its first picture."""
     try:
         with Image.open(io.BytesIO(data), formats=tuple(MIME)) as image:
             # Only the header was read so far: a bomb is never decoded.
@@ -271,6 +264,22 @@ def _watermark(data: bytes) -> Detection:
     return detect(np.asarray(picture))
 
 
+def _explained(code: str) -> str:
+    """One of C2PA's codes, and which part it is about."""
+    parts = {
+        "signingCredential.expired": "its certificate does not hold on the day that the clock of "
+        f"this computer shows, {date.today()}",
+        "signingCredential": "about its certificate",
+        "claimSignature": "about the signature itself",
+        "timeStamp": "about its time stamp",
+        "assertion": "about what it says, or what it says it of",
+        "claim": "about what it says",
+        "ingredient": "about another picture that this one was made from",
+    }
+    about = (words for part, words in parts.items() if code.startswith(part))
+    return f"{code}: {next(about, 'a code that is not known here')}"
+
+
 def _tried(look: Any, *given: Any) -> tuple[Any, str | None]:
     """What was found, and why it cannot be used."""
     try:
@@ -283,8 +292,8 @@ def _laid_out(line: Line) -> str:
     """A sentence, or a name with its value, in no more than `WIDTH` columns."""
     if isinstance(line, tuple):
         line, hang = f"  {line[0]:<{COLUMN}}{line[1]}", 2 + COLUMN
-    else:
-        hang = len(line) - len(line.lstrip())
+    else:  # deeper than where lines begin, so that no text of the file's can look like one
+        hang = len(line) - len(line.lstrip()) + 4
     return textwrap.fill(
         line, WIDTH, subsequent_indent=" " * hang, break_on_hyphens=False
     )

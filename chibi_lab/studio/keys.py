@@ -1,20 +1,18 @@
-"""The key that signs pictures: made on first use and kept private, or a person's own.
+"""The key that signs pictures: made on first use and kept private.
 
-A key made on first use proves that two pictures were signed with the same key, so that they can be
-linked with each other; it names nobody, and nobody vouches for it.
+It proves that two pictures were signed with the same key, so that they can be linked with each
+other; it names nobody, and nobody vouches for it.
 """
 
-import contextlib
 import datetime
 import os
-import stat
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import explained, open_file, write
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -26,17 +24,17 @@ MAX_PEM = 1_000_000  # bytes
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key with the certificates that name its holder.
+    """A private key with the certificates of its public one.
 
     Attributes:
-        chain: The certificates in PEM, the holder's first.
-        secret: The private key in PEM (PKCS #8); never shown.
-        algorithm: How it signs, in C2PA's words, such as "es256".
+        chain: The certificates in PEM, the key's own first.
+        secret: The private key in PEM (PKCS #8), on the curve P-256; never shown.
+        serial: The serial number of the key's certificate.
     """
 
     chain: str = field(repr=False)
     secret: str = field(repr=False)
-    algorithm: str
+    serial: int
 
     @classmethod
     def of_user(cls, folder: Path | None = None) -> "SigningKey":
@@ -46,74 +44,73 @@ class SigningKey:
 
         Args:
             folder: Where it is kept; by default the user's own, ``config_folder``.
-
-        Returns:
-            The key.
-
-        Raises:
-            ChibiError: If it cannot be made or read, is damaged, or others can read it.
         """
         file = _file(folder)
-        try:
-            if not file.exists():
+        with explained(f"cannot keep a signing key in {file.parent}"):
+            if not os.path.lexists(file):
                 _make_key(file)
-            mode = file.stat().st_mode
-        except OSError as error:
-            raise ChibiError(
-                f"cannot keep a signing key in {file.parent}: {error.strerror}"
-            ) from error
-        if stat.S_ISREG(mode) and mode & 0o077:
-            raise ChibiError(
-                f"others can read the signing key {file}: make it yours alone, chmod 600"
-            )
-        return cls.read(file, file)
+        return cls._read(file)
 
     @classmethod
-    def read(cls, chain: Path | str, key: Path | str) -> "SigningKey":
-        """A person's own certificates and key.
+    def kept(cls, folder: Path | None = None) -> "SigningKey | None":
+        """The same, but none is made: None if there is none that can be used."""
+        try:
+            return cls._read(_file(folder))
+        except ChibiError:
+            return None
 
-        Args:
-            chain: File of the certificates in PEM, the holder's first.
-            key: File of the private key in PEM, without a password: on a curve P-256, P-384 or
-                P-521, Ed25519, or RSA.
-
-        Returns:
-            The key.
-
-        Raises:
-            ChibiError: If a file cannot be read, is no PEM, or the two do not belong together, or
-                the certificate is not valid today.
-        """
+    @classmethod
+    def _read(cls, file: Path) -> "SigningKey":
+        _check_folder(file.parent)
+        with open_file(file) as opened:
+            advice = f"read the signing key {file}: make it yours alone, chmod 600"
+            _check_own(file, os.fstat(opened.fileno()), 0o077, advice)
+            content = opened.read(MAX_PEM)
         # Here, since no picture waits for it that is not signed.
         from cryptography import x509
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
 
-        named, kept = _read(chain), _read(key)
         try:
-            certificates = x509.load_pem_x509_certificates(named)
-            public = certificates[0].public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise ChibiError(f"{chain} holds no certificates in PEM") from error
-        try:
-            secret = serialization.load_pem_private_key(kept, None)
-        except TypeError as error:
+            certificates = x509.load_pem_x509_certificates(content)
+            secret = serialization.load_pem_private_key(content, None)
+            if certificates[0].public_key() != secret.public_key():
+                raise ValueError
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ChibiError(
-                f"the key {key} has a password: give one without"
+                f"{file} holds no signing key: move it away, and a new one is made"
             ) from error
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise ChibiError(f"{key} holds no private key in PEM") from error
-        if public != secret.public_key():
-            raise ChibiError(f"the key {key} is not that of the certificate {chain}")
-        now = datetime.datetime.now(datetime.UTC)
-        first = certificates[0].not_valid_before_utc
-        last = certificates[0].not_valid_after_utc
-        if not first <= now <= last:
-            raise ChibiError(
-                f"the certificate {chain} is not valid today, but from "
-                f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-            )
-        return cls(_pem(certificates), _private_pem(secret), _algorithm(secret, key))
+        serial = certificates[0].serial_number
+        return cls(_pem(certificates), _private_pem(secret), serial)
+
+
+def _check_own(path: Path, about: os.stat_result, others: int, advice: str) -> None:
+    """Raise ChibiError if a key or its folder is another user's, or open to others.
+
+    Args:
+        path: The key or its folder.
+        about: What the system says of it.
+        others: What others must not be allowed, as bits of a mode.
+        advice: What to do if they are.
+    """
+    if not hasattr(os, "geteuid"):  # Windows: a user's folders are their own
+        return
+    if about.st_uid != os.geteuid():
+        raise ChibiError(
+            f"{path} is another user's, and a signing key is one's own: set XDG_CONFIG_HOME to a "
+            "folder of yours"
+        )
+    if about.st_mode & others:
+        raise ChibiError(f"others can {advice}")
+
+
+def _check_folder(folder: Path) -> None:
+    with explained(f"cannot read {folder}"):
+        about = folder.stat()
+    advice = (
+        f"write to {folder}, where the signing key is: make it yours alone, chmod 700"
+    )
+    _check_own(folder, about, 0o022, advice)
 
 
 def config_folder() -> Path:
@@ -134,37 +131,19 @@ def config_folder() -> Path:
     return home / customary / "chibi-lab"
 
 
-def own_chain(folder: Path | None = None) -> str | None:
-    """The certificates of this user's key in PEM; None if there is no key that can be read.
-
-    Args:
-        folder: Where it is kept; by default ``config_folder``. None is made.
-    """
-    # Here, since no picture waits for it that is not signed.
-    from cryptography import x509
-
-    try:
-        return _pem(x509.load_pem_x509_certificates(_read(_file(folder))))
-    except ValueError:  # no PEM, or a ChibiError: no file
-        return None
-
-
 def _make_key(file: Path) -> None:
     """Make a key and its certificates, where no file is: of two that try, one succeeds."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(
-        ".part", f"{KEY_FILE}.", file.parent
-    )  # mode 0600
+    folder = file.parent.absolute()
+    above = next(each for each in (folder, *folder.parents) if each.exists())
+    if hasattr(os, "geteuid") and above.stat().st_uid not in (0, os.geteuid()):
+        _check_folder(above)  # root would leave a key in another user's home
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_folder(folder)
     try:
-        with open(descriptor, "wb") as part:
-            part.write(_new_key().encode())
-            part.flush()
-            os.fsync(part.fileno())
-        # A link, since renaming would replace a key that another process made meanwhile.
-        with contextlib.suppress(FileExistsError):
-            os.link(beside, file)
-    finally:
-        os.unlink(beside)
+        write(file, _new_key(), replace=False, mode=0o600)
+    except ChibiError:
+        if not file.exists():
+            raise
 
 
 def _new_key() -> str:
@@ -240,30 +219,6 @@ def _private_pem(secret: Any) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ).decode()
-
-
-def _algorithm(secret: Any, key: Path | str) -> str:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-    if isinstance(secret, ed25519.Ed25519PrivateKey):
-        return "ed25519"
-    if isinstance(secret, rsa.RSAPrivateKey):
-        return "ps256"
-    curves = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-    if isinstance(secret, ec.EllipticCurvePrivateKey) and secret.curve.name in curves:
-        return curves[secret.curve.name]
-    raise ChibiError(
-        f"{key} is a key of a kind that C2PA does not sign with: take P-256, P-384, "
-        "P-521, Ed25519 or RSA"
-    )
-
-
-def _read(file: Path | str) -> bytes:
-    try:
-        with Path(file).open("rb") as opened:
-            return opened.read(MAX_PEM)
-    except OSError as error:
-        raise ChibiError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _file(folder: Path | None) -> Path:

@@ -4,19 +4,24 @@ import base64
 import binascii
 import hashlib
 import json
-import math
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import torch
-from torch import Tensor
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from chibi_lab import __version__
 from chibi_lab.errors import ChibiError
-from chibi_lab.training import Run
+from chibi_lab.files import open_file
+from chibi_lab.reading import STRICT, checked
+
+if TYPE_CHECKING:  # reading an origin waits for none of these
+    from torch import Tensor
+
+    from chibi_lab.training.run import Run
 
 FORMAT = 1
 STATEMENT = "AI-generated"
@@ -24,11 +29,32 @@ MAX_JSON = 100_000  # characters; an origin of the models here has about a thous
 MAX_LATENT = 4096
 MAX_NUMBER = 2**63 - 1
 MAX_LISTED = 100  # attributes, and steps
+EARLIER = ("earlier steps",)  # stands for those that are not listed any more
 MAX_TEXT, MAX_CREDIT = 200, 2000
-KEYS = (
-    "format", "statement", "software", "model", "kind", "weights", "seed",
-    "candidate", "latent", "shares", "attributes", "steps", "credit",
-)  # fmt: skip
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("printable", "it must hold what can be printed alone")
+    return text
+
+
+def _exact(number: float) -> float:
+    try:
+        if struct.unpack("<f", struct.pack("<f", number))[0] == number:
+            return number
+    except OverflowError:
+        pass
+    raise PydanticCustomError("float32", "it must be a float32")
+
+
+Credit = Annotated[str, Field(max_length=MAX_CREDIT), AfterValidator(_printable)]
+Text = Annotated[
+    str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_printable)
+]
+Numbers = Annotated[
+    tuple[Annotated[float, AfterValidator(_exact)], ...], Field(max_length=MAX_LATENT)
+]
 
 
 @dataclass(frozen=True)
@@ -57,52 +83,35 @@ class Origin:
         ChibiError: If a field is of another type, too long, or out of its range.
     """
 
-    model: str
-    kind: str
-    weights: str
-    latent: tuple[float, ...]
-    seed: int | None = None
-    candidate: int | None = None
-    shares: tuple[float, ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    steps: tuple[str, ...] = ()
-    credit: str = ""
-    software: str = f"chibi-lab {__version__}"
+    model: Text
+    kind: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,39}$")]
+    weights: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    latent: Annotated[Numbers, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
+    candidate: Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None = None
+    shares: Numbers = ()
+    attributes: Annotated[Mapping[Text, Text], Field(max_length=MAX_LISTED)] = field(
+        default_factory=dict
+    )
+    steps: Annotated[tuple[Text, ...], Field(max_length=MAX_LISTED)] = ()
+    credit: Credit = ""
+    software: Text = f"chibi-lab {__version__}"
 
     def __post_init__(self) -> None:
         """Check each field."""
-        _check_text("model", self.model, MAX_TEXT)
-        _check_pattern("kind", self.kind, "[a-z][a-z0-9-]{0,39}", "a word such as gan")
-        _check_pattern(
-            "weights", self.weights, "[0-9a-f]{64}", "a SHA-256 in hexadecimal"
-        )
-        _check_numbers("latent", self.latent, 1)
-        _check_numbers("shares", self.shares, 0)
-        _check_number("seed", self.seed, 0)
-        _check_number("candidate", self.candidate, 1)
-        if not isinstance(self.attributes, Mapping):
-            raise ChibiError("the origin's attributes must be values by name")
-        _check_count("attributes", self.attributes)
-        for name, value in self.attributes.items():
-            _check_text("attributes", name, MAX_TEXT)
-            _check_text("attributes", value, MAX_TEXT)
-        if not isinstance(self.steps, tuple):
-            raise ChibiError("the origin's steps must be a list of texts")
-        _check_count("steps", self.steps)
-        for step in self.steps:
-            _check_text("steps", step, MAX_TEXT)
-        _check_text("credit", self.credit, MAX_CREDIT, least=0)
-        _check_text("software", self.software, MAX_TEXT)
+        for name, schema in _schemas().items():
+            with checked(f"the origin's {name}"):
+                schema.validate_python(getattr(self, name))
 
     @classmethod
     def of_run(
         cls,
-        run: Run,
+        run: "Run",
         model: str,
-        z: Tensor,
+        z: "Tensor",
         seed: int | None = None,
         candidate: int | None = None,
-        shares: Tensor | None = None,
+        shares: "Tensor | None" = None,
         attributes: Mapping[str, str] | None = None,
         steps: Sequence[str] = (),
     ) -> "Origin":
@@ -124,6 +133,8 @@ class Origin:
         Raises:
             ChibiError: If the run has no checkpoint, or a field is not as it should be.
         """
+        if len(steps) > MAX_LISTED:
+            steps = (*EARLIER, *steps[1 - MAX_LISTED :])
         return cls(
             model=model,
             kind=run.config.kind,
@@ -138,8 +149,10 @@ class Origin:
         )
 
     @property
-    def z(self) -> Tensor:
+    def z(self) -> "Tensor":
         """The latent as networks take it, float32 (1, latent_dim)."""
+        import torch
+
         return torch.tensor([self.latent], dtype=torch.float32)
 
     def to_json(self) -> dict[str, Any]:
@@ -195,57 +208,48 @@ class Origin:
             raise ChibiError(
                 "the origin is JSON of a depth or a number that none has"
             ) from error
-        _check_keys(data)
-        kinds = {"latent": str, "shares": str, "attributes": dict, "steps": list}
-        for name, kind in kinds.items():
-            if not isinstance(data[name], kind):
-                raise ChibiError(f"the origin's {name} must be a JSON {kind.__name__}")
-        fields = {k: v for k, v in data.items() if k not in ("format", "statement")}
-        fields |= {name: _unpacked(name, data[name]) for name in ("latent", "shares")}
-        fields["steps"] = tuple(data["steps"])
-        return cls(**fields)
+        if not isinstance(data, dict) or type(data.get("format")) is not int:
+            raise ChibiError("the origin is no JSON object with a format")
+        number = data.pop("format")
+        if number != FORMAT:
+            advice = ": install a newer one" if number > FORMAT else ""
+            raise ChibiError(
+                f"the origin is of format {number}, and chibi-lab {__version__} reads format "
+                f"{FORMAT}{advice}"
+            )
+        if data.pop("statement", None) != STATEMENT:
+            raise ChibiError(f"the origin's statement must be {STATEMENT!r}")
+        if data.keys() != _schemas().keys():
+            raise ChibiError(f"the origin must have {', '.join(_schemas())} alone")
+        data |= {name: _unpacked(name, data[name]) for name in ("latent", "shares")}
+        with checked("the origin's steps"):
+            data["steps"] = tuple(_STEPS.validate_python(data["steps"]))
+        return cls(**data)
 
 
-def checksum_of(run: Run) -> str:
-    """SHA-256 of the file of a run's weights, in hexadecimal.
-
-    Raises:
-        ChibiError: If the run has no checkpoint, or it cannot be read.
-    """
-    try:
-        return hashlib.sha256(run.latest().read_bytes()).hexdigest()
-    except OSError as error:
-        raise ChibiError(f"cannot read {error.filename}: {error.strerror}") from error
+_STEPS = TypeAdapter(list[Any], config=STRICT)
 
 
-def credit_of(run: Run) -> str:
+@cache
+def _schemas() -> dict[str, TypeAdapter[Any]]:
+    """What the type of each field allows."""
+    hints = get_type_hints(Origin, include_extras=True)
+    return {name: TypeAdapter(hint, config=STRICT) for name, hint in hints.items()}
+
+
+def checksum_of(run: "Run") -> str:
+    """SHA-256 of the file of a run's weights, in hexadecimal."""
+    with open_file(run.latest()) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def credit_of(run: "Run") -> str:
     """Whose pictures a run learned from; "" if its folder does not say."""
     try:
         data = json.loads((run.path / "data.json").read_text("utf-8"))
         return str(data.get("credit", ""))
     except (OSError, ValueError, AttributeError):
         return ""
-
-
-def _check_keys(data: Any) -> None:
-    """Raise ChibiError unless the JSON has the keys of an origin of the format known here."""
-    if not isinstance(data, dict) or "format" not in data:
-        raise ChibiError("the origin is no JSON object with a format")
-    number = data["format"]
-    if type(number) is not int or number < 1:
-        raise ChibiError(f"the origin's format must be a whole number, {FORMAT} here")
-    if number > FORMAT:
-        raise ChibiError(
-            f"the origin is of format {number}, and format {FORMAT} is the newest "
-            f"that chibi-lab {__version__} reads: install a newer one"
-        )
-    missing = [key for key in KEYS if key not in data]
-    if missing:
-        raise ChibiError(f"the origin lacks {', '.join(missing)}")
-    if len(data) > len(KEYS):
-        raise ChibiError("the origin says things that none of its format says")
-    if data["statement"] != STATEMENT:
-        raise ChibiError(f"the origin's statement must be {STATEMENT!r}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -259,7 +263,7 @@ def _no_constant(name: str) -> None:
     raise ChibiError(f"the origin holds {name}, which is no number")
 
 
-def _listed(numbers: Tensor) -> tuple[float, ...]:
+def _listed(numbers: "Tensor") -> tuple[float, ...]:
     return tuple(numbers.detach().float().cpu().reshape(-1).tolist())
 
 
@@ -267,60 +271,11 @@ def _packed(numbers: tuple[float, ...]) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
-def _unpacked(name: str, text: str) -> tuple[float, ...]:
+def _unpacked(name: str, text: Any) -> tuple[float, ...]:
     try:
         packed = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ChibiError(f"the origin's {name} is not in base64") from error
-    if len(packed) % 4:
+        return struct.unpack(f"<{len(packed) // 4}f", packed)
+    except (binascii.Error, struct.error, TypeError, ValueError) as error:
         raise ChibiError(
-            f"the origin's {name} has {len(packed)} bytes: it must have 4 for each number"
-        )
-    return struct.unpack(f"<{len(packed) // 4}f", packed)
-
-
-def _check_numbers(name: str, numbers: Any, least: int) -> None:
-    if not isinstance(numbers, tuple) or not all(type(x) is float for x in numbers):
-        raise ChibiError(f"the origin's {name} must be a tuple of numbers")
-    if not least <= len(numbers) <= MAX_LATENT:
-        raise ChibiError(
-            f"the origin's {name} has {len(numbers)} numbers: it must have {least} to {MAX_LATENT}"
-        )
-    if not all(map(math.isfinite, numbers)):
-        raise ChibiError(f"the origin's {name} holds what is no finite number")
-    try:
-        exact = all(struct.unpack("<f", struct.pack("<f", x))[0] == x for x in numbers)
-    except OverflowError:
-        exact = False
-    if not exact:
-        raise ChibiError(f"the origin's {name} holds numbers that are no float32")
-
-
-def _check_number(name: str, value: Any, least: int) -> None:
-    if value is None:
-        return
-    if type(value) is not int or not least <= value <= MAX_NUMBER:
-        raise ChibiError(f"the origin's {name} must be a whole number from {least} up")
-
-
-def _check_text(name: str, value: Any, most: int, least: int = 1) -> None:
-    if not isinstance(value, str) or not least <= len(value) <= most:
-        raise ChibiError(
-            f"the origin's {name} must be text of {least} to {most} characters"
-        )
-    if not value.isprintable():
-        raise ChibiError(
-            f"the origin's {name} holds a character that cannot be printed"
-        )
-
-
-def _check_pattern(name: str, value: Any, pattern: str, right: str) -> None:
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ChibiError(f"the origin's {name} must be {right}")
-
-
-def _check_count(name: str, values: Mapping[str, str] | tuple[str, ...]) -> None:
-    if len(values) > MAX_LISTED:
-        raise ChibiError(
-            f"the origin has {len(values)} {name}: {MAX_LISTED} are the most"
-        )
+            f"the origin's {name} is not in base64, 4 bytes a number"
+        ) from error

@@ -1,10 +1,7 @@
 """Images as pictures that a person looks at: sheets and strips."""
 
 import io
-import os
-import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from chibi_lab.data import to_uint8
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import write
 
 
 def grid(
@@ -89,53 +87,7 @@ def in_few_colors(picture: Image.Image) -> Image.Image:
 
 
 def save_picture(picture: Image.Image, path: Path, overwrite: bool = True) -> None:
-    """Write a picture as PNG, as :func:`write_beside` does.
-
-    Raises:
-        ChibiError: If it cannot be written, or exists and must not be replaced.
-    """
+    """Write a picture as PNG, whole or not at all."""
     file = io.BytesIO()
     picture.save(file, format="png")
-    write_beside(path, file.getvalue(), overwrite)
-
-
-def write_beside(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write a file under a name that nobody else has, then rename it into its place.
-
-    Args:
-        path: The file to make or to replace.
-        data: Its content.
-        overwrite: Whether it may be replaced. If not, one that another program makes in the
-            meantime stays, too.
-
-    Raises:
-        ChibiError: If it cannot be written, or exists and must not be replaced.
-    """
-    beside = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        beside.write_bytes(data)
-        if overwrite:
-            beside.replace(path)
-        else:
-            _rename_to_new(beside, path)
-    except FileExistsError as error:
-        raise ChibiError(
-            f"{path} exists: choose another name, or ask to overwrite it"
-        ) from error
-    except OSError as error:
-        raise ChibiError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        # What hinders here has hindered before, and was told then.
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-def _rename_to_new(beside: Path, path: Path) -> None:
-    """Rename a file, but never onto another."""
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # not every file system has a second name for a file
-        with path.open("xb") as file:
-            file.write(beside.read_bytes())
+    write(path, file.getvalue(), replace=overwrite)

@@ -5,8 +5,11 @@ source type is the IPTC's word for a picture that a trained model made (Photo Me
 Iptc4xmpExt:DigitalSourceType). No time is written: the same picture and origin give the same bytes.
 """
 
+import io
+from html import escape  # xml.sax would import much
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape, quoteattr
+
+from PIL import Image
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.containers import (
@@ -16,6 +19,7 @@ from chibi_lab.studio.containers import (
     is_signed,
     join,
     png_chunk,
+    shown,
     split,
     webp_chunk,
     with_xmp_flag,
@@ -28,6 +32,7 @@ PNG_KEY = "chibi-lab-origin"
 COMMENT = f"{STATEMENT} picture. chibi-lab-origin: "
 XMP_KEY = "XML:com.adobe.xmp"
 MAX_XMP = 1_000_000  # bytes
+MAX_WORD = 80  # characters
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 OURS = "https://github.com/chibi-lab/chibi-lab/xmp/"
@@ -73,7 +78,7 @@ def extract(data: bytes) -> Origin | None:
         data: A picture file.
 
     Returns:
-        The origin; None if the file holds none. JPEGs are not looked through.
+        The origin; None if the file holds none.
 
     Raises:
         ChibiError: If it is no picture, or a damaged one, or its origin is not as one should be.
@@ -96,26 +101,25 @@ def extract(data: bytes) -> Origin | None:
 
 
 def source_type(data: bytes) -> str | None:
-    """The IPTC digital source type that the picture's XMP gives.
-
-    Args:
-        data: A picture file.
+    """The digital source type that the XMP of a picture file gives.
 
     Returns:
-        Its last word, such as "trainedAlgorithmicMedia"; None if none is given. JPEGs are not
-        looked through.
-
-    Raises:
-        ChibiError: If it is no picture, or a damaged one, or its XMP cannot be read.
+        A word of the IPTC's, such as "trainedAlgorithmicMedia"; what else is given in quotes, as it
+        is; None if nothing is.
     """
     kind, pieces = split(data)
     found = _properties(_xmp(kind, pieces), f"{{{IPTC}}}DigitalSourceType")
+    if len(set(found)) > 1:
+        raise ChibiError("the picture's XMP gives more than one digital source type")
     if not found:
         return None
-    word = found[0].rstrip("/").rpartition("/")[2]
-    if len(found) > 1 or not word.isalnum() or len(word) > 80:
+    value = found[0].rstrip("/")
+    word = value.replace("https:", "http:", 1).removeprefix(SOURCE_TYPES)
+    if word.isascii() and word.isalnum() and len(word) <= MAX_WORD:
+        return word
+    if "/" not in value:
         raise ChibiError("the picture's XMP gives no digital source type that is one")
-    return word
+    return f'"{shown(value)}"'
 
 
 def texts(origin: Origin) -> dict[str, str]:
@@ -210,7 +214,11 @@ def _decoded(text: bytes) -> str:
 def _packet(origin: Origin, text: str | None = None) -> bytes:
     """XMP that says what made the picture; with `text`, the whole origin."""
     notes = texts(origin)
-    whole = "" if text is None else f"\n   <chibi:Origin>{escape(text)}</chibi:Origin>"
+    whole = (
+        ""
+        if text is None
+        else f"\n   <chibi:Origin>{escape(text, quote=False)}</chibi:Origin>"
+    )
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="{RDF}">
@@ -219,10 +227,10 @@ def _packet(origin: Origin, text: str | None = None) -> bytes:
     xmlns:xmp="http://ns.adobe.com/xap/1.0/"
     xmlns:Iptc4xmpExt="{IPTC}"
     xmlns:chibi="{OURS}"
-    xmp:CreatorTool={quoteattr(origin.software)}
+    xmp:CreatorTool="{escape(origin.software)}"
     Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}">
    <dc:description><rdf:Alt>
-    <rdf:li xml:lang="x-default">{escape(notes["Description"])}</rdf:li>
+    <rdf:li xml:lang="x-default">{escape(notes["Description"], quote=False)}</rdf:li>
    </rdf:Alt></dc:description>{whole}
   </rdf:Description>
  </rdf:RDF>
@@ -234,6 +242,8 @@ def _xmp(kind: str, pieces: list[Piece]) -> str | None:
     """The XMP of a file; None if it has none."""
     if kind == "PNG":
         found = [_text(piece) for piece in pieces if _keyword(piece) == XMP_KEY]
+    elif kind == "JPEG":
+        found = _jpeg_xmp(pieces[0].raw)
     else:
         found = [_decoded(p.body) for p in pieces if p.kind in ("XMP ", "XMP")]
     if len(found) > 1:
@@ -241,8 +251,17 @@ def _xmp(kind: str, pieces: list[Piece]) -> str | None:
     return found[0] if found else None
 
 
+def _jpeg_xmp(data: bytes) -> list[str]:
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+            found = picture.info.get("xmp")
+    except Exception as error:  # Pillow raises nearly every kind on a damaged file
+        raise ChibiError("the JPEG's metadata cannot be read") from error
+    return [] if found is None else [_decoded(found)]
+
+
 def _properties(xmp: str | None, name: str) -> list[str]:
-    """The values of a property, which RDF allows as an attribute and as an element."""
+    """The values of a property: RDF has attributes, elements with text, and with an address."""
     if xmp is None:
         return []
     if len(xmp) > MAX_XMP:
@@ -254,9 +273,10 @@ def _properties(xmp: str | None, name: str) -> list[str]:
         root = ElementTree.fromstring(xmp)
     except (ElementTree.ParseError, ValueError) as error:
         raise ChibiError(f"the picture's XMP is no XML: {error}") from error
-    return [
-        value
-        for node in root.iter()
-        for value in (node.get(name), node.text if node.tag == name else None)
-        if value is not None
-    ]
+    values = []
+    for node in root.iter():
+        values.append(node.get(name))
+        if node.tag == name:
+            address = node.get(f"{{{RDF}}}resource")
+            values.append(node.text if address is None else address)
+    return [value.strip() for value in values if value is not None]

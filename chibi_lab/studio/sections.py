@@ -13,7 +13,8 @@ from chibi_lab.data.styles import PALETTES
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio.animation import blink, turn
 from chibi_lab.studio.buttons import PictureButtons, picture_url
-from chibi_lab.studio.keeping import keep, place_in
+from chibi_lab.studio.checks import place_in
+from chibi_lab.studio.keeping import keep
 from chibi_lab.studio.opening import nearness, open_uploaded
 from chibi_lab.studio.painter import Painter, Recipe
 from chibi_lab.studio.searching import Found, Search

@@ -1,6 +1,6 @@
 """What a person does in the studio, with no widget in it: wish, start, shape, repair, go back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from chibi_lab import pretrained
 from chibi_lab.errors import ChibiError
+from chibi_lab.studio.checks import MAX_CANDIDATES
 from chibi_lab.studio.containers import split
 from chibi_lab.studio.origin import Origin
 from chibi_lab.studio.painter import Approach, Painter, Recipe, missed
@@ -19,7 +20,6 @@ from chibi_lab.studio.sliders import mix
 if TYPE_CHECKING:
     from chibi_lab.evaluation import Judge
 
-MAX_CANDIDATES = 64
 WITHIN = 0.9  # of what an attribute changes, this share in the hole makes it free
 REPAIR_STEPS = 60
 PAINTERS = {"GAN": "modern-gan", "VAE": "modern-vae"}
@@ -54,8 +54,8 @@ class Candidate:
     steps: tuple[str, ...] = ()
 
 
-def open_session() -> "Session":
-    """A session with the painters that ship, "GAN" and "VAE", and the judge.
+def open_session(names: Iterable[str] = tuple(PAINTERS)) -> "Session":
+    """A session with painters that ship, by default "GAN" and "VAE", and the judge.
 
     Raises:
         ChibiError: If their weights are not those that shipped.
@@ -64,9 +64,7 @@ def open_session() -> "Session":
     from chibi_lab.evaluation import load_judge
 
     judge = load_judge(pretrained.path("judge") / "judge.safetensors")
-    painters = {
-        name: Painter(pretrained.open_run(run)) for name, run in PAINTERS.items()
-    }
+    painters = {name: Painter(pretrained.open_run(PAINTERS[name])) for name in names}
     return Session(painters, judge)
 
 
