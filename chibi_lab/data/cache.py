@@ -33,7 +33,7 @@ from chibi_lab.data.styles import palette_colors, style_info
 from chibi_lab.data.workers import draw_blocks, refuse_inside_worker
 from chibi_lab.errors import ChibiError
 
-FORMAT = 2
+FORMAT = 3
 """Number of the file format and of the way avatars are drawn; raise it when either changes."""
 
 _SPLITS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}

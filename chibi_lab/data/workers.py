@@ -20,11 +20,8 @@ from chibi_lab.data.layers import render_avatars
 from chibi_lab.data.styles import drawing
 from chibi_lab.errors import ChibiError
 
-COMPOSED_FROM = 1_000
-"""A data set of at least so many avatars is put together of parts that are rasterised once."""
-
-# Pixels that a worker draws at a time, well under a second: 24 avatars at 64 px, or 97 composed.
-_BLOCK = 100_000
+# Pixels that a worker draws at a time, well under a second: 97 avatars at 64 px.
+_BLOCK = 400_000
 # Forked processes start at once, with the style already loaded. macOS allows only spawned ones,
 # which import the package, and the program that runs, afresh.
 _START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -50,19 +47,11 @@ def draw_blocks(
     Raises:
         ChibiError: If a process dies.
     """
-    compose = len(seeds) >= COMPOSED_FROM
-    few = max(1, _BLOCK // size**2)
-    length = 4 * few if compose else few
+    length = max(1, _BLOCK // size**2)
     parts = [seeds[i : i + length] for i in range(0, len(seeds), length)]
-    draw = functools.partial(
-        render_avatars,
-        style,
-        size=size,
-        palette=palette,
-        compose=compose,
-    )
+    draw = functools.partial(render_avatars, style, size=size, palette=palette)
     # A few parts are drawn sooner than other processes start.
-    workers = min(workers or min(_cores(), 1 + len(seeds) // (8 * few)), len(parts))
+    workers = min(workers or min(_cores(), 1 + len(parts) // 2), len(parts))
     if workers == 1:
         yield from map(draw, parts)
         return
