@@ -71,7 +71,8 @@ def oversampling(size: int) -> int:
     """How many times larger an avatar is drawn before it is averaged down (a box filter).
 
     That comes closer to a perfect picture than resvg's own anti-aliasing: 43 instead of 34 dB at
-    64 px with twice the size. Below 64 px one pixel covers more of the drawing, and rendering is cheap: four times there.
+    64 px with twice the size. Below 64 px one pixel covers more of the drawing, and rendering is
+    cheap: four times there.
     """
     return 2 if size >= 64 else 4
 

@@ -12,9 +12,9 @@ multiplications away. The result is hardly ever more than 2 of 255 away from dra
 itself, since the drawings are rounded to whole levels.
 
 A single avatar is put together in the same way, so that a seed has the same bytes wherever it is
-drawn: cold, that takes 0.05 seconds more than drawing it itself, and each further one 0.03, until
-the parts have been met. Where a style cannot be taken apart like this (one part masks another, gradients, a rotated canvas,
-parts that are moved a little in every avatar), nothing is guessed: that avatar is drawn itself.
+drawn. Where a style cannot be taken apart like this (one part masks another, gradients, a rotated
+canvas, parts that are moved a little in every avatar), and above 128 pixels, nothing is guessed:
+that avatar is drawn itself.
 """
 
 from __future__ import annotations
