@@ -12,18 +12,27 @@ import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import ImageColor
 from tqdm.auto import tqdm
 
-from chibi_lab.data.decode import FORMAT_NAMES, UnusablePictureError, read_picture
+from chibi_lab.data.decode import (
+    FORMAT_NAMES,
+    UnusablePictureError,
+    picture_formats,
+    read_picture,
+)
 from chibi_lab.data.images import ImageSet, check_shape
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import place, printable
+
+MOST = 1_000_000  # files; a whole disk is no folder of pictures
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,9 @@ class FolderReport:
     def summary(self) -> str:
         """One line that counts, then one line for each path that was left out."""
         counts = f"pictures used: {len(self.used)}, left out: {len(self.skipped)}"
-        lines = [f"{_printable(self.folder)}: {counts}"]
-        lines += [f"  {_printable(skip.path)}: {skip.reason}" for skip in self.skipped]
-        return "\n".join(lines)
+        lines = [f"{self.folder}: {counts}"]
+        lines += [f"  {skip.path}: {skip.reason}" for skip in self.skipped]
+        return "\n".join(map(printable, lines))
 
 
 def read_folder(
@@ -66,9 +75,10 @@ def read_folder(
 ) -> tuple[ImageSet, FolderReport]:
     """Read every picture under a folder, searched recursively, as images of one size.
 
-    PNG, JPEG, WebP, GIF (first frame) and BMP are told by their content, whatever their names.
-    Hidden files and folders are left out, and links to folders are not followed (so no loop can
-    occur); links to files are.
+    PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, AVIF, and HEIC where pillow-heif is installed,
+    are told by their content, whatever their names. Hidden files and folders are left out, and so
+    are runs and reports, whose pictures nobody drew. Links to folders are not followed (so no loop
+    can occur); links to files are.
 
     Args:
         folder: Where to look. Nothing in it is changed.
@@ -81,13 +91,14 @@ def read_folder(
 
     Returns:
         The images, uint8 (N, size, width, 3), sorted by relative path, which the manifest lists
-        as `files` (beside `skipped`, a list of `path` and `reason`); and the report.
+        as `files` (beside `skipped`, a list of `path` and `reason`, the absolute `folder`, and a
+        `fingerprint` of names and pixels); and the report.
 
     Raises:
         ChibiError: If there is no such folder, if fewer than `minimum` pictures can be used, or
             if `size`, `width` or `background` make no sense. It says what was found.
     """
-    root = Path(folder).expanduser()
+    root = place(folder)
     if size < 1:
         raise ChibiError(f"the size of images is at least 1 pixel, not {size}")
     width = size if width is None else width
@@ -101,7 +112,7 @@ def read_folder(
     if not root.is_dir():
         found = "is a file, not a folder" if root.exists() else "is not there"
         raise ChibiError(
-            f"{_printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
+            f"{printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
         )
 
     files, skipped = _find(root)
@@ -120,7 +131,7 @@ def read_folder(
             return str(error)
 
     used: list[Path] = []
-    Image.init()  # load the plugins now: their import is not meant for several threads
+    picture_formats()  # load the plugins now: their import is not meant for several threads
     # Pillow decodes and filters outside Python's global lock, so threads do help.
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
@@ -147,15 +158,18 @@ def read_folder(
         raise ChibiError(_too_few(report, max(minimum, 1), size, width))
     manifest = {
         "source": "folder",
-        "folder": str(folder),
+        "folder": _text(root.absolute()),
         "size": size,
         "width": width,
         "background": background,
         "count": len(used),
         "credit": "",
-        "files": [path.as_posix() for path in used],
-        "skipped": [{"path": s.path.as_posix(), "reason": s.reason} for s in skipped],
+        "files": [_text(path) for path in used],
+        "skipped": [{"path": _text(s.path), "reason": s.reason} for s in skipped],
     }
+    names = hashlib.sha256("\0".join(manifest["files"]).encode())
+    names.update(images)
+    manifest["fingerprint"] = names.hexdigest()
     return ImageSet(images, None, None, manifest), report
 
 
@@ -222,13 +236,42 @@ def split_folder(
 
 
 def _select(image_set: ImageSet, indices: list[int]) -> ImageSet:
-    """The images at `indices`, with a manifest that lists their files only."""
+    """The images at `indices`, with a manifest that lists their files, and those of other parts."""
     part = image_set.select(indices)
     files = image_set.manifest.get("files")
     if files is None:
         return part
-    manifest = {**part.manifest, "files": [files[index] for index in indices]}
+    own = [files[index] for index in indices]
+    others = sorted({*files} - {*own})
+    manifest = {**part.manifest, "files": own, "other_files": others}
     return dataclasses.replace(part, manifest=manifest)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is different in a folder since a manifest was written, in words; "" if nothing is.
+
+    Args:
+        before: The manifest of a part of the folder; "" comes back if it has no fingerprint.
+        now: That of the same part today.
+
+    Raises:
+        ChibiError: If the folder has none of the pictures that there were.
+    """
+    if before.get("fingerprint") in (None, now.get("fingerprint")):
+        return ""
+    old, new = ({*m["files"], *m["other_files"]} for m in (before, now))
+    if not old & new:
+        raise ChibiError(
+            f"{printable(now['folder'])} has none of the pictures of {printable(before['folder'])}"
+        )
+    counted = [
+        f"{len(names)} {what} (first: {printable(min(names))})"
+        for what, names in (("added", new - old), ("taken away", old - new))
+        if names
+    ]
+    return f"pictures in {printable(now['folder'])} changed: " + (
+        ", ".join(counted) or "same names, other pixels"
+    )
 
 
 def _find(root: Path) -> tuple[list[Path], list[Skipped]]:
@@ -243,6 +286,9 @@ def _find(root: Path) -> tuple[list[Path], list[Skipped]]:
         except OSError as error:
             skipped.append(Skipped(folder.relative_to(root), _unreadable(error)))
             continue
+        if reason := _made_here({entry.name for entry in entries}):
+            skipped.append(Skipped(folder.relative_to(root), reason))
+            continue
         for entry in entries:
             path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
@@ -251,7 +297,20 @@ def _find(root: Path) -> tuple[list[Path], list[Skipped]]:
                 skipped.append(Skipped(path.relative_to(root), reason))
             else:
                 files.append(path.relative_to(root))
+        if len(files) > MOST:
+            raise ChibiError(
+                f"{printable(root)} has more than {MOST:,} files: give a folder of pictures only"
+            )
     return sorted(files, key=Path.as_posix), skipped
+
+
+def _made_here(names: set[str]) -> str:
+    """Why a folder with these entries is left out: to learn from them would be to copy oneself."""
+    if "config.json" in names and names & {"checkpoints", "samples", "stats.jsonl"}:
+        return "a run: nothing is learned from its samples"
+    if "comparison.json" in names:
+        return "a report on runs"
+    return ""
 
 
 def _no_candidate(entry: os.DirEntry[str]) -> str:
@@ -271,7 +330,7 @@ def _no_candidate(entry: os.DirEntry[str]) -> str:
 
 def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
     """The line that says what was found and what would be right."""
-    folder = _printable(report.folder)
+    folder = printable(report.folder)
     wanted = f"needed: at least {minimum} ({FORMAT_NAMES}, {width} x {size} px or more)"
     if not report.used and not report.skipped:
         return f"{folder} is empty; pictures {wanted}"
@@ -282,7 +341,7 @@ def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
             f"{n} {kind}" for kind, n in kinds.most_common()
         )
         example = report.skipped[0]
-        line += f" (first: {_printable(example.path)}: {example.reason})"
+        line += f" (first: {printable(f'{example.path}: {example.reason}')})"
     return line
 
 
@@ -290,7 +349,6 @@ def _unreadable(error: OSError) -> str:
     return f"unreadable: {error.strerror or error}"
 
 
-def _printable(path: Path) -> str:
-    """A file name that can be shown: no line breaks, no terminal codes, no broken encoding."""
-    name = path.as_posix()
-    return name if name.isprintable() else ascii(name)
+def _text(path: Path) -> str:
+    """A file name that can be written down as UTF-8, whatever it is."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()

@@ -13,6 +13,7 @@ from chibi_lab.data.images import BatchLoader, ImageSet, check_shape
 from chibi_lab.data.shards import INDEX, ShardLoader, ShardSet, open_shards
 from chibi_lab.data.styles import style_names
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import place
 
 
 def open_images(
@@ -55,7 +56,8 @@ def open_images(
     if str(data) in style_names():
         avatars = load_avatars(str(data), size, seeds, palette, progress=progress)
         return avatars if width == size else avatars.crop(width)
-    if not Path(data).expanduser().exists():
+    folder = place(data)
+    if not folder.exists():
         close = difflib.get_close_matches(str(data), style_names(), n=3)
         hint = (
             f"did you mean {' or '.join(close)}?"
@@ -65,7 +67,7 @@ def open_images(
         raise ChibiError(f"there is no style and no folder {str(data)!r}; {hint}")
     if is_sharded(data):
         return _open_shards(data, size, split, width).load(count)
-    images, _ = read_folder(data, size, progress=progress, width=width)
+    images, _ = read_folder(folder, size, progress=progress, width=width)
     return split_folder(images, seed=seed)[split]
 
 
@@ -122,13 +124,13 @@ def open_loader(
 
 def is_sharded(data: str | Path) -> bool:
     """Whether a folder holds shards."""
-    return (Path(data).expanduser() / INDEX).is_file()
+    return (place(data) / INDEX).is_file()
 
 
 def _open_shards(
     data: str | Path, size: int, split: str, width: int | None
 ) -> ShardSet:
-    shards = open_shards(Path(data).expanduser(), split)
+    shards = open_shards(place(data), split)
     if shards.size != size:
         raise ChibiError(
             f"{data} holds images of {shards.size} pixels: ask for that size, or render others"
