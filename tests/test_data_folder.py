@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from chibi_lab.data import folder as folder_module
+from chibi_lab.data import listing
 from chibi_lab.data.folder import FolderReport, changes, read_folder, split_folder
 from chibi_lab.data.images import ImageSet
 from chibi_lab.errors import ChibiError
@@ -164,7 +164,7 @@ def test_files_and_folders_that_the_system_refuses(
         return scandir(path)
 
     monkeypatch.setattr(os, "open", refuse_file)
-    monkeypatch.setattr(folder_module.os, "scandir", refuse_folder)
+    monkeypatch.setattr(listing.os, "scandir", refuse_folder)
     report = read(tmp_path)[1]
     assert report.used == (Path("a.png"),)
     assert skipped(report) == dict.fromkeys(
@@ -213,7 +213,7 @@ def test_what_trainings_made_is_not_learned_from(tmp_path: Path) -> None:
 def test_a_whole_disk_is_no_folder_of_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_module, "MOST", 2)
+    monkeypatch.setattr(listing, "MOST", 2)
     for index in range(3):
         paint(tmp_path / f"{index}.png", 1)
     assert "more than 2 files" in error(tmp_path)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,18 +28,9 @@ from chibi_lab.data.decode import (
     read_picture,
 )
 from chibi_lab.data.images import ImageSet, check_shape
+from chibi_lab.data.listing import Skipped, find_files
 from chibi_lab.errors import ChibiError
-from chibi_lab.files import place, printable
-
-MOST = 1_000_000  # files; a whole disk is no folder of pictures
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """One path that was left out, relative to the folder; `reason` is "kind" or "kind: detail"."""
-
-    path: Path
-    reason: str
+from chibi_lab.files import explained, place, printable
 
 
 @dataclass(frozen=True)
@@ -103,19 +93,9 @@ def read_folder(
         raise ChibiError(f"the size of images is at least 1 pixel, not {size}")
     width = size if width is None else width
     check_shape(size, width)
-    try:
-        colour = ImageColor.getcolor(background, "RGB")
-    except ValueError:
-        raise ChibiError(
-            f"{background!r} is no colour: write it like '#ffffff'"
-        ) from None
-    if not root.is_dir():
-        found = "is a file, not a folder" if root.exists() else "is not there"
-        raise ChibiError(
-            f"{printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
-        )
-
-    files, skipped = _find(root)
+    colour = _colour(background)
+    _check_folder(root)
+    files, skipped = find_files(root)
     try:
         images = np.empty((len(files), size, width, 3), dtype=np.uint8)
     except (MemoryError, ValueError):
@@ -123,35 +103,15 @@ def read_folder(
             f"{len(files)} pictures of {width} x {size} px do not fit into memory: "
             "take a smaller size"
         ) from None
-
-    def read(path: Path) -> np.ndarray | str:
-        try:
-            return read_picture(root / path, size, colour, width)
-        except UnusablePictureError as error:
-            return str(error)
-
     used: list[Path] = []
-    picture_formats()  # load the plugins now: their import is not meant for several threads
-    # Pillow decodes and filters outside Python's global lock, so threads do help.
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
-    try:
-        with warnings.catch_warnings():  # what Pillow warns of is handled or named here
-            warnings.simplefilter("ignore")
-            results: Iterable[tuple[Path, np.ndarray | str]]
-            results = zip(files, pool.map(read, files), strict=True)
-            if progress:  # and not `disable=`, which would overrule TQDM_DISABLE
-                results = tqdm(results, "reading", len(files), unit=" pictures")
-            for path, result in results:
-                if isinstance(result, str):
-                    skipped.append(Skipped(path, result))
-                else:
-                    images[len(used)] = result
-                    used.append(path)
-    finally:
-        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
+    for path, result in _read_all(root, files, size, width, colour, progress):
+        if isinstance(result, str):
+            skipped.append(Skipped(path, result))
+        else:
+            images[len(used)] = result
+            used.append(path)
     # In place: gives memory back.
     images.resize((len(used), size, width, 3), refcheck=False)
-
     skipped.sort(key=lambda skip: skip.path.as_posix())
     report = FolderReport(root, tuple(used), tuple(skipped))
     if len(used) < max(minimum, 1):
@@ -167,10 +127,57 @@ def read_folder(
         "files": [_text(path) for path in used],
         "skipped": [{"path": _text(s.path), "reason": s.reason} for s in skipped],
     }
-    names = hashlib.sha256("\0".join(manifest["files"]).encode())
-    names.update(images)
-    manifest["fingerprint"] = names.hexdigest()
+    known = hashlib.sha256("\0".join(manifest["files"]).encode())
+    known.update(images)
+    manifest["fingerprint"] = known.hexdigest()
     return ImageSet(images, None, None, manifest), report
+
+
+def _colour(text: str) -> tuple[int, ...]:
+    try:
+        return ImageColor.getcolor(text, "RGB")
+    except ValueError:
+        raise ChibiError(f"{text!r} is no colour: write it like '#ffffff'") from None
+
+
+def _check_folder(root: Path) -> None:
+    with explained(f"cannot read {printable(root)}"):
+        if root.is_dir():
+            return
+        found = "is a file, not a folder" if root.exists() else "is not there"
+    raise ChibiError(
+        f"{printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
+    )
+
+
+def _read_all(
+    root: Path,
+    files: list[Path],
+    size: int,
+    width: int,
+    colour: tuple[int, ...],
+    progress: bool,
+) -> Iterator[tuple[Path, np.ndarray | str]]:
+    """Each file with its pixels, or the reason why it has none."""
+
+    def read(path: Path) -> np.ndarray | str:
+        try:
+            return read_picture(root / path, size, colour, width)
+        except UnusablePictureError as error:
+            return str(error)
+
+    picture_formats()  # load the plugins now: their import is not meant for several threads
+    # Pillow decodes and filters outside Python's global lock, so threads do help.
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        with warnings.catch_warnings():  # what Pillow warns of is handled or named here
+            warnings.simplefilter("ignore")
+            results = pool.map(read, files)
+            if progress:  # and not `disable=`, which would overrule TQDM_DISABLE
+                results = tqdm(results, "reading", len(files), unit=" pictures")
+            yield from zip(files, results, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
 
 
 def split_folder(
@@ -274,60 +281,6 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def _find(root: Path) -> tuple[list[Path], list[Skipped]]:
-    """Every file that may be a picture, sorted by relative path, and what cannot be one."""
-    files: list[Path] = []
-    skipped: list[Skipped] = []
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError as error:
-            skipped.append(Skipped(folder.relative_to(root), _unreadable(error)))
-            continue
-        if reason := _made_here({entry.name for entry in entries}):
-            skipped.append(Skipped(folder.relative_to(root), reason))
-            continue
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                folders.append(path)
-            elif reason := _no_candidate(entry):
-                skipped.append(Skipped(path.relative_to(root), reason))
-            else:
-                files.append(path.relative_to(root))
-        if len(files) > MOST:
-            raise ChibiError(
-                f"{printable(root)} has more than {MOST:,} files: give a folder of pictures only"
-            )
-    return sorted(files, key=Path.as_posix), skipped
-
-
-def _made_here(names: set[str]) -> str:
-    """Why a folder with these entries is left out: to learn from them would be to copy oneself."""
-    if "config.json" in names and names & {"checkpoints", "samples", "stats.jsonl"}:
-        return "a run: nothing is learned from its samples"
-    if "comparison.json" in names:
-        return "a report on runs"
-    return ""
-
-
-def _no_candidate(entry: os.DirEntry[str]) -> str:
-    """Why an entry of a folder need not be opened at all; "" if it may be a picture."""
-    if entry.name.startswith("."):
-        return "hidden"
-    try:
-        found = entry.stat()  # of what a link leads to
-    except OSError as error:
-        return ("broken link: " if entry.is_symlink() else "") + _unreadable(error)
-    if stat.S_ISDIR(found.st_mode):
-        return "link to a folder: not followed"
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe could wait for ever
-        return "not a file: a pipe, a socket or a device"
-    return "" if found.st_size else "empty file"
-
-
 def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
     """The line that says what was found and what would be right."""
     folder = printable(report.folder)
@@ -343,10 +296,6 @@ def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
         example = report.skipped[0]
         line += f" (first: {printable(f'{example.path}: {example.reason}')})"
     return line
-
-
-def _unreadable(error: OSError) -> str:
-    return f"unreadable: {error.strerror or error}"
 
 
 def _text(path: Path) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +16,7 @@ from chibi_lab.data.images import BatchLoader, ImageSet, check_shape
 from chibi_lab.data.shards import INDEX, ShardLoader, ShardSet, open_shards
 from chibi_lab.data.styles import style_names
 from chibi_lab.errors import ChibiError
-from chibi_lab.files import place
+from chibi_lab.files import explained, place
 
 
 def open_images(
@@ -57,7 +60,9 @@ def open_images(
         avatars = load_avatars(str(data), size, seeds, palette, progress=progress)
         return avatars if width == size else avatars.crop(width)
     folder = place(data)
-    if not folder.exists():
+    with explained(f"cannot read {data!r}"):
+        there = folder.exists()
+    if not there:
         close = difflib.get_close_matches(str(data), style_names(), n=3)
         hint = (
             f"did you mean {' or '.join(close)}?"
@@ -97,6 +102,18 @@ def open_training(
     return open_images(
         data, size, count=count, palette=palette, progress=progress, width=width
     )
+
+
+def last_place(data: str, known: Mapping[str, Any]) -> str:
+    """Where a run's data are: a style stays one, and a folder is found from anywhere.
+
+    Args:
+        data: What a person says now.
+        known: The run's manifest: what was said before is its `data`, which then was `folder`.
+    """
+    folder = known.get("folder")
+    same = isinstance(folder, str) and Path(data) == Path(known.get("data", ""))
+    return folder if same and os.path.isdir(folder) else data
 
 
 def open_loader(
