@@ -21,7 +21,7 @@ import io
 import threading
 import warnings
 from contextlib import nullcontext, suppress
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -246,19 +246,11 @@ def _scale_key_colour(image: ImageFile) -> None:
 
 def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     """Apply an embedded ICC profile; one that is broken or of other channels is ignored."""
+    own, srgb = io.BytesIO(profile), ImageCms.createProfile("sRGB")
     try:
-        return (
-            ImageCms.applyTransform(picture, _colour_transform(profile, picture.mode))
-            or picture
-        )
+        return ImageCms.profileToProfile(picture, own, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
-
-
-@lru_cache(maxsize=8)  # 10 ms to build, and most pictures of a folder share one
-def _colour_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -185,10 +185,9 @@ def split_folder(
 ) -> dict[str, ImageSet]:
     """Split own pictures so that no file, and no exact copy of one, is in two parts.
 
-    Images with the same pixels stay together. The same file always gives the same pixels, so
-    copies, links, and the same picture saved losslessly in another format are all caught; a
-    picture that was scaled or compressed once more is another picture. The order is that of
-    SHA-256 over the seed and the pixels: it depends on neither names nor places.
+    Images with the same pixels stay together: copies, links, the same picture saved losslessly in
+    another format. One that was scaled or compressed once more is another picture. The order is
+    that of SHA-256 over the seed and the pixels: it depends on neither names nor places.
 
     Args:
         image_set: All images, as `read_folder` gives them.
@@ -199,10 +198,6 @@ def split_folder(
     Returns:
         "train", "validation" and "test", each in the order of `image_set`. A share above 0 gives
         at least one image.
-
-    Raises:
-        ChibiError: If the shares are not in [0, 0.5] together, or if there are fewer different
-            pictures than parts.
     """
     if min(validation, test) < 0 or not validation + test <= 0.5:
         raise ChibiError(
