@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from tyro.conf import (
 
 from chibi_lab import pretrained
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import place, whole_folder
 from chibi_lab.studio.checks import check_name
 from chibi_lab.studio.commands import Animate, Create, Edit, Invert, OpenStudio, wish_of
 from chibi_lab.studio.containers import read_file
@@ -36,7 +38,7 @@ from chibi_lab.training.config import (
     TrainingConfig,
     VAEConfig,
 )
-from chibi_lab.training.run import Run, read_config, whole_folder
+from chibi_lab.training.run import Run, read_config
 
 # All that waits for PyTorch is imported where it is used, so that --help, a wrong flag and a
 # missing file are answered at once.
@@ -75,16 +77,15 @@ class Render:
         if self.shards:
             self._write_shards()
             return
-        if self.out is not None and self.out.exists():
-            if not self.out.is_dir() or any(self.out.iterdir()):
-                raise ChibiError(
-                    f"{self.out} is in the way: choose a new or an empty folder"
-                )
         seeds = split_seeds(self.split, self.count)
-        images = load_avatars(self.data, self.size, seeds, self.palette)
+        # The folder first: what is in the way is said before anything is drawn.
+        out = None if self.out is None else whole_folder(place(self.out))
+        with out or contextlib.nullcontext() as beside:
+            images = load_avatars(self.data, self.size, seeds, self.palette)
+            if beside is not None:
+                _write_pictures(images, seeds, beside)
         print(f"{len(images):,} avatars of {self.size} pixels. {images.credit}")
         if self.out is not None:
-            _write_pictures(images, seeds, self.out)
             print(f"written to {self.out}")
 
     def _write_shards(self) -> None:
@@ -250,6 +251,8 @@ class Compare:
     """Seed of the latents."""
     neutral: bool = False
     """Measure distances in a network's features that knows nothing of avatars, too."""
+    data: str | None = None
+    """Where the pictures are now, if they were moved since the training."""
 
     def run(self) -> None:
         """Do it."""
@@ -266,6 +269,7 @@ class Compare:
             count=self.count,
             seed=self.seed,
             neutral=self.neutral,
+            data=self.data,
         )
         print(f"report written to {self.out / 'index.html'}")
 
@@ -282,6 +286,8 @@ class Evaluate:
     """Seed of the latents."""
     neutral: bool = False
     """Measure distances in a network's features that knows nothing of avatars, too."""
+    data: str | None = None
+    """Where the pictures are now, if they were moved since the training."""
     inception_weights: Path | None = None
     """A file with Inception's weights, to measure the standard FID, too."""
     json: bool = False
@@ -299,6 +305,7 @@ class Evaluate:
             self.seed,
             self.neutral,
             self.inception_weights,
+            self.data,
         )
         print(json.dumps(result, indent=2) if self.json else table(result))
 
@@ -393,6 +400,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"chibi-lab:{rank} {line}\n")
         return 2
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # more would only disturb the end
         print("chibi-lab: stopped", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:  # tyro's --help (0) or its complaint (2)
@@ -518,22 +526,18 @@ def _one_line(box: str) -> str:
     return own if own != paragraph or own.startswith(title) else f"{title}: {paragraph}"
 
 
-def _write_pictures(images: "ImageSet", seeds: range, out: Path) -> None:
+def _write_pictures(images: "ImageSet", seeds: range, folder: Path) -> None:
     from PIL import Image
 
-    with whole_folder(out) as beside:
-        rows = [["file", *images.schema.names]]
-        for seed, pixels, row in zip(
-            seeds, images.images, images.attributes, strict=True
-        ):
-            name = f"{seed:010d}.png"
-            Image.fromarray(pixels).save(beside / name)
-            rows.append([name, *images.schema.decode(row).values()])
-        with (beside / "attributes.csv").open(
-            "w", newline="", encoding="utf-8"
-        ) as file:
-            csv.writer(file).writerows(rows)
-        (beside / "CREDIT.txt").write_text(images.credit + "\n", encoding="utf-8")
+    rows = [["file", *images.schema.names]]
+    drawn = zip(seeds, images.images, images.attributes, strict=True)
+    for seed, pixels, row in drawn:
+        name = f"{seed:010d}.png"
+        Image.fromarray(pixels).save(folder / name)
+        rows.append([name, *images.schema.decode(row).values()])
+    with (folder / "attributes.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    (folder / "CREDIT.txt").write_text(images.credit + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The one place that does it: whole or not at all, never through a link, never from a pipe.
 """
 
+import glob
 import os
 import shutil
 import stat
@@ -31,10 +32,20 @@ def explained(what: str) -> Iterator[None]:
         raise ChibiError(f"{what}: {reason}") from error
 
 
+def printable(text: object) -> str:
+    """What a stranger wrote, fit to be shown: no line breaks, no codes for the terminal."""
+    line = str(text)
+    return line if line.isprintable() else ascii(line)[1:-1]
+
+
 def place(text: str | Path) -> Path:
     """The path that a person wrote, ``~`` expanded."""
     if not str(text) or "\0" in str(text):
         raise ChibiError(f"{str(text)!r} is no name of a file or a folder")
+    try:  # what is written down must be read again
+        str(text).encode()
+    except UnicodeEncodeError as error:
+        raise ChibiError(f"{str(text)!r} is not UTF-8: rename it") from error
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -127,13 +138,15 @@ def check_new_folder(out: Path) -> None:
         try:
             os.lstat(out)
         except FileNotFoundError:
-            above = next(each for each in out.absolute().parents if each.exists())
+            above = next(p for p in out.absolute().parents if os.path.lexists(p))
         else:
             above = out
             if not out.is_dir() or any(each.suffix != PART for each in out.iterdir()):
                 raise ChibiError(
                     f"{out} is in the way: choose a new or an empty folder"
                 )
+        if not above.is_dir():
+            raise ChibiError(f"cannot write {out}: {above} is not a folder")
         if not os.access(above, os.W_OK | os.X_OK):
             raise ChibiError(f"cannot write {out}: {above} is not yours to write to")
 
@@ -143,7 +156,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """Fill a folder beside its place, then rename it into place; after an error it is gone.
 
     An empty folder that is there stays, since it may be a link or a mount point; it is filled at
-    the end, file by file.
+    the end, file by file. What is in the way is refused before anything is done.
 
     Args:
         out: The folder to make, or an empty one.
@@ -151,8 +164,10 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Yields:
         The folder to fill.
     """
+    check_new_folder(out)
     inside = out.is_dir()
-    name = f".{out.name[:100]}."
+    # Of 255 bytes that a name may have, some are for what makes it unique.
+    name = f".{out.name.encode()[:150].decode(errors='ignore')}."
     beside = (out if inside else out.parent) / f"{name}{uuid.uuid4().hex}{PART}"
     with explained(f"cannot write {out}"):
         beside.mkdir(parents=True)
@@ -172,28 +187,38 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 def _remove_left_behind(folder: Path, name: str) -> None:
     """Remove what was killed while it filled a folder: what is at work holds its lock."""
-    for each in folder.glob(f"{name}*{PART}"):
+    for each in folder.glob(f"{glob.escape(name)}*{PART}"):
         with suppress(OSError):
-            hold(each)()
-            shutil.rmtree(each, ignore_errors=True)
+            release, alone = _lock(each, wait=False)
+            if alone:
+                shutil.rmtree(each, ignore_errors=True)
+            release()
 
 
-def hold(path: Path) -> Callable[[], None]:
+def hold(path: Path, *, wait: bool = False) -> Callable[[], None]:
     """Take the lock of a file or a folder until the process ends, or what comes back is called.
 
+    Where the system has no locks, nobody is kept out.
+
     Raises:
-        BlockingIOError: If another process, or another part of this one, holds it.
+        BlockingIOError: If another process, or another part of this one, holds it, and ``wait``
+            is false.
     """
+    return _lock(path, wait)[0]
+
+
+def _lock(path: Path, wait: bool) -> tuple[Callable[[], None], bool]:
+    """As :func:`hold`, and whether there is such a lock here."""
     try:
         import fcntl
     except ImportError:  # Windows
-        return lambda: None
-    descriptor = os.open(path, os.O_RDONLY)
+        return lambda: None, False
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(descriptor)
         raise
     except OSError:  # a file system without locks
-        pass
-    return lambda: os.close(descriptor)
+        return lambda: os.close(descriptor), False
+    return lambda: os.close(descriptor), True

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chibi_lab import pretrained
+from chibi_lab import cli, pretrained
 from chibi_lab.cli import main
 from chibi_lab.studio import grid
 from chibi_lab.training import Run, sample
@@ -282,6 +282,58 @@ def test_render_writes_pictures_with_their_attributes(
     assert all(Image.open(out / row["file"]).size == (32, 32) for row in rows)
     assert {"hair", "hair_color", "glasses"} <= rows[0].keys()
     assert "Lisa Wischofsky" in (out / "CREDIT.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "out", ["file", "file/new", "gone/new", "full", "~nosuchuser/a", "b" * 300, ""]
+)
+def test_render_says_before_it_draws_that_it_cannot_write(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    complaint: Callable[[list[str]], str],
+    out: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHIBI_LAB_CACHE", str(tmp_path / "cache"))
+    Path("file").touch()
+    Path("gone").symlink_to("nowhere")
+    Path("full").mkdir()
+    Path("full/mine").touch()
+    assert complaint(["render", "--count", "2", "--out", out])
+    assert not Path("cache").exists()
+
+
+def test_render_fills_an_empty_folder_and_clears_what_a_kill_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CHIBI_LAB_CACHE", "~/cache")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / ".new.0.part").mkdir()
+    few = ["render", "--data", "identicon", "--size", "8", "--count", "2"]
+    for out in ("~/link", "~/new"):
+        assert main([*few, "--out", out]) == 0
+    assert (tmp_path / "link").is_symlink()
+    for folder in ("real", "new"):
+        assert len(list((tmp_path / folder).iterdir())) == 4
+    assert sorted(os.listdir(tmp_path)) == ["cache", "link", "new", "real"]
+
+
+def test_after_ctrl_c_no_other_disturbs_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.Render, "run", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(["render"]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "stopped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

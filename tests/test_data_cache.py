@@ -150,6 +150,12 @@ def other_images(folder: Path) -> None:
     edit(folder, lambda manifest: manifest["sha256"].update(hashes(folder)))
 
 
+def fewer_pictures(folder: Path) -> None:
+    for name in ("images.npy", "attributes.npy"):
+        np.save(folder / name, np.load(folder / name)[:3])
+    edit(folder, lambda manifest: manifest.update(count=3, sha256=hashes(folder)))
+
+
 def a_pickle(folder: Path) -> None:
     np.save(folder / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
     edit(folder, lambda manifest: manifest["sha256"].update(hashes(folder)))
@@ -200,6 +206,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         empty_the_attributes,
         other_attributes,
         other_images,
+        fewer_pictures,
         a_pickle,
         half_a_manifest,
         a_manifest_of_nothing,
@@ -258,7 +265,7 @@ def test_ctrl_c_leaves_nothing_half(
 def test_what_a_killed_process_left_is_not_used_and_goes_away(tmp_path: Path) -> None:
     load(tmp_path)
     folder = data_folder(tmp_path)
-    leftover = tmp_path / f".{folder.name}.0123.tmp"
+    leftover = tmp_path / f".{folder.name}.0123.part"
     shutil.move(folder, leftover)
     cut_off(leftover)
     assert_right(load(tmp_path))
@@ -314,7 +321,7 @@ def test_processes_may_ask_for_the_same_set_at_once(
     expected = load(folder, seeds=range(40))
     assert_right(expected, range(40))
     assert found == {hashlib.sha256(expected.images.tobytes()).hexdigest()}
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob("*.part"))
 
 
 # --- mistakes
@@ -343,6 +350,19 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
     with pytest.raises(ChibiError):
         load(tmp_path / "cache", **options)
     assert not (tmp_path / "cache").exists()
+
+
+def test_without_a_home_folder_a_line_says_what_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CHIBI_LAB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    with pytest.raises(ChibiError, match=r"home folder.*CHIBI_LAB_CACHE"):
+        load_avatars(STYLE, SIZE, range(2))
 
 
 # --- splits

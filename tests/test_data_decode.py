@@ -3,14 +3,17 @@
 import io
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
+from chibi_lab.data import decode
 from chibi_lab.data.decode import MAX_PIXELS, UnusablePictureError, read_picture
 
 WHITE = (255, 255, 255)
@@ -88,6 +91,9 @@ def reason(data: bytes, tmp_path: Path, size: int = 64) -> str:
         ("PNG", {}, 0),
         ("BMP", {}, 0),
         ("GIF", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 4),
         ("WEBP", {"lossless": True}, 0),
         ("WEBP", {"quality": 95}, 16),
         ("JPEG", {"quality": 95, "subsampling": 0}, 4),
@@ -194,6 +200,15 @@ def test_a_bmp_with_alpha(tmp_path: Path) -> None:
     assert image[0].tolist() == [[255, 0, 0], [10, 20, 30]]
 
 
+def test_a_bmp_whose_alpha_is_nowhere_is_opaque(tmp_path: Path) -> None:
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHI5I", 124, 2, 2, 1, 32, 3, 16, 0, 0, 0, 0) + masks
+    pixels = bytes([0, 0, 255, 0, 0, 255, 0, 0]) * 2  # blue, green, red, alpha
+    head = b"BM" + struct.pack("<IHHI", 14 + 124 + 16, 0, 0, 14 + 124)
+    image = read(head + header.ljust(124, b"\0") + pixels, tmp_path, 2)
+    assert image[0].tolist() == [list(RED), list(GREEN)]
+
+
 def test_what_is_transparent_does_not_bleed_into_the_rest(tmp_path: Path) -> None:
     rgba = np.zeros((90, 90, 4), dtype=np.uint8)
     rgba[:] = (*GREEN, 0)
@@ -226,6 +241,17 @@ def test_16_bit_grey_keeps_its_brightness(tmp_path: Path) -> None:
 def test_16_bit_grey_written_by_pillow(tmp_path: Path) -> None:
     levels = np.full((8, 8), 30000, dtype=np.uint16)
     assert (read(save(Image.fromarray(levels), "PNG"), tmp_path, 8) == 117).all()
+
+
+def test_16_bit_grey_of_a_scanner(tmp_path: Path) -> None:
+    levels = np.full((8, 8), 30000, dtype=np.uint16)
+    assert (read(save(Image.fromarray(levels), "TIFF"), tmp_path, 8) == 117).all()
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_what_has_no_range_is_no_picture(kind: type, tmp_path: Path) -> None:
+    image = Image.fromarray(np.full((64, 64), 30000, dtype=kind))
+    assert reason(save(image, "TIFF"), tmp_path).startswith("unusual: 32 bits")
 
 
 def test_16_bit_colour_and_alpha(tmp_path: Path) -> None:
@@ -277,7 +303,7 @@ STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", STORED)
 def test_exif_rotation_is_obeyed(orientation: int, name: str, tmp_path: Path) -> None:
     exif = Image.Exif()
@@ -289,6 +315,8 @@ def test_exif_rotation_is_obeyed(orientation: int, name: str, tmp_path: Path) ->
         "PNG": {},
         "JPEG": {"quality": 95, "subsampling": 0},
         "WEBP": {"lossless": True},
+        "TIFF": {},
+        "AVIF": {"quality": 100, "subsampling": "4:4:4"},
     }
     image = read(save(stored, name, exif=exif, **options[name]), tmp_path, 64)
     expected = quarters(96, 64)[:, 16:80].astype(int)
@@ -504,10 +532,62 @@ def test_not_an_image(data: bytes, tmp_path: Path) -> None:
     assert reason(data, tmp_path).startswith("not an image: ")
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (bytes(4) + b"ftypheic" + bytes(40), "pillow-heif"),
+        (b"PK\3\4" + bytes(40), "an archive"),
+        (b"\x1f\x8b" + bytes(40), "an archive"),
+        (bytes(257) + b"ustar" + bytes(40), "an archive"),
+    ],
+)
+def test_what_is_no_picture_but_holds_some_is_named(
+    data: bytes, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "picture_formats", lambda: ("PNG",))
+    assert says in reason(data, tmp_path)
+
+
+def test_heic_is_read_where_its_library_is(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    data = save(Image.fromarray(quarters()), "HEIF", quality=100)
+    assert np.abs(read(data, tmp_path, 64).astype(int) - quarters()).mean() < 4
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "picture")
+    with pytest.raises(UnusablePictureError, match="not a regular file"):
+        read_picture(tmp_path / "picture", 64, WHITE)
+
+
+def test_huge_pictures_are_decoded_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, at_work, most = decode._fit, [], []
+
+    def watched(*arguments: object) -> np.ndarray:
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.01)
+        at_work.pop()
+        return fit(*arguments)
+
+    path = tmp_path / "picture"
+    path.write_bytes(save(Image.fromarray(quarters()), "PNG"))
+    monkeypatch.setattr(decode, "_fit", watched)
+    for huge, together in ((1, False), (64 * 64, True)):
+        monkeypatch.setattr(decode, "HUGE", huge)
+        most.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: read_picture(path, 32, WHITE), range(8)))
+        assert (max(most) > 1) == together
+
+
 def test_other_formats_are_not_opened(tmp_path: Path) -> None:
     """Pillow knows many more, among them one that runs another program."""
     image = Image.new("RGB", (64, 64))
-    for name in ("TIFF", "EPS", "PPM", "ICO"):
+    for name in ("EPS", "PPM", "ICO"):
         assert reason(save(image, name), tmp_path).startswith("not an image: ")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from chibi_lab.data import folder as folder_module
-from chibi_lab.data.folder import FolderReport, read_folder, split_folder
+from chibi_lab.data import listing
+from chibi_lab.data.folder import FolderReport, changes, read_folder, split_folder
 from chibi_lab.data.images import ImageSet
 from chibi_lab.errors import ChibiError
 
@@ -151,20 +151,20 @@ def test_files_and_folders_that_the_system_refuses(
     """The same for whoever runs the tests, root too."""
     for name in ("a.png", "b.png", "c/d.png"):
         paint(tmp_path / name, 1)
-    path_open, scandir = Path.open, os.scandir
+    os_open, scandir = os.open, os.scandir
 
     def refuse_file(path: Path, *arguments: object) -> object:
-        if path.name == "b.png":
+        if Path(path).name == "b.png":
             raise PermissionError(13, "Permission denied", str(path))
-        return path_open(path, *arguments)
+        return os_open(path, *arguments)
 
     def refuse_folder(path: Path) -> object:
         if Path(path).name == "c":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(Path, "open", refuse_file)
-    monkeypatch.setattr(folder_module.os, "scandir", refuse_folder)
+    monkeypatch.setattr(os, "open", refuse_file)
+    monkeypatch.setattr(listing.os, "scandir", refuse_folder)
     report = read(tmp_path)[1]
     assert report.used == (Path("a.png"),)
     assert skipped(report) == dict.fromkeys(
@@ -187,7 +187,81 @@ def test_strange_names_do_not_break_the_report(tmp_path: Path) -> None:
     assert len(summary.splitlines()) == 4
     assert "\x1b" not in summary
     summary.encode("utf-8")
-    assert len(json.loads(json.dumps(images.manifest))["skipped"]) == 3
+    text = json.dumps(images.manifest, ensure_ascii=False).encode()
+    assert len(json.loads(text)["skipped"]) == 3
+
+
+def test_what_trainings_made_is_not_learned_from(tmp_path: Path) -> None:
+    paint(tmp_path / "mine" / "a.png", 1)
+    (tmp_path / "mine" / "config.json").write_text("{}")  # of some other program
+    for run in ("run", "deep/down/run"):
+        paint(tmp_path / run / "samples" / "000000000.png", 2)
+        (tmp_path / run / "config.json").write_text("{}")
+    paint(tmp_path / "report" / "grid.png", 2)
+    (tmp_path / "report" / "comparison.json").write_text("{}")
+    report = read(tmp_path)[1]
+    assert report.used == (Path("mine/a.png"),)
+    assert {path: why.partition(":")[0] for path, why in skipped(report).items()} == {
+        "deep/down/run": "a run",
+        "mine/config.json": "not an image",
+        "report": "a report on runs",
+        "run": "a run",
+    }
+    assert "1 a run" in error(tmp_path / "run")
+
+
+def test_a_whole_disk_is_no_folder_of_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MOST", 2)
+    for index in range(3):
+        paint(tmp_path / f"{index}.png", 1)
+    assert "more than 2 files" in error(tmp_path)
+
+
+def test_a_name_for_no_folder(tmp_path: Path) -> None:
+    assert "no name" in error("")
+    assert "home folder" in error("~nosuchuser/pictures")
+
+
+# What changed
+
+
+def train_part(folder: Path) -> dict[str, object]:
+    return split_folder(read(folder)[0], 0.1, 0.1)["train"].manifest
+
+
+def test_the_place_and_its_pictures_are_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(9):
+        paint(tmp_path / "pics" / f"{index}.png", index)
+    monkeypatch.chdir(tmp_path)
+    before = train_part(Path("pics/"))
+    assert before["folder"] == str(tmp_path / "pics")
+    assert len(before["files"]) + len(before["other_files"]) == 9
+    (tmp_path / "pics").rename(tmp_path / "moved")
+    after = train_part(Path("moved"))
+    assert changes(before, after) == ""
+    assert changes({"source": "folder"}, after) == ""  # written by an older version
+
+
+def test_what_changed_in_a_folder_is_said(tmp_path: Path) -> None:
+    for index in range(9):
+        paint(tmp_path / f"{index}.png", index)
+    before = train_part(tmp_path)
+    paint(tmp_path / "new.png", 99)
+    (tmp_path / "3.png").unlink()
+    said = changes(before, train_part(tmp_path))
+    assert "1 added (first: new.png), 1 taken away (first: 3.png)" in said
+    before = train_part(tmp_path)
+    paint(tmp_path / "new.png", 98)
+    assert "other pixels" in changes(before, train_part(tmp_path))
+    paint(tmp_path / "another" / "x.png", 1)
+    paint(tmp_path / "another" / "y.png", 2)
+    paint(tmp_path / "another" / "z.png", 3)
+    with pytest.raises(ChibiError, match="none of the pictures"):
+        changes(before, train_part(tmp_path / "another"))
 
 
 # How it is read
@@ -197,6 +271,7 @@ def test_the_manifest_says_what_was_read(tmp_path: Path) -> None:
     for index in range(3):
         paint(tmp_path / f"{index}.png", index)
     images, _ = read_folder(tmp_path, 16, background="navy", minimum=1, progress=False)
+    assert len(images.manifest.pop("fingerprint")) == 64
     assert images.manifest == {
         "source": "folder",
         "folder": str(tmp_path),
@@ -303,7 +378,8 @@ def test_progress_is_shown_on_request(
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     assert error(tmp_path / "pictures") == (
-        f"{tmp_path}/pictures is not there: give a folder of PNG, JPEG, WebP, GIF or BMP pictures"
+        f"{tmp_path}/pictures is not there: give a folder of PNG, JPEG, WebP, GIF, BMP, TIFF "
+        "or AVIF pictures"
     )
 
 
@@ -314,7 +390,7 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert error(tmp_path) == (
         f"{tmp_path} is empty; pictures needed: at least 32 "
-        "(PNG, JPEG, WebP, GIF or BMP, 64 x 64 px or more)"
+        "(PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF, 64 x 64 px or more)"
     )
     (tmp_path / "also/empty").mkdir(parents=True)
     assert "is empty" in error(tmp_path, minimum=0)
@@ -325,8 +401,8 @@ def test_too_few_pictures(tmp_path: Path) -> None:
         paint(tmp_path / f"{index}.png", index, side=64 if index < 2 else 40)
     (tmp_path / "notes.txt").write_text("hello")
     assert error(tmp_path, minimum=3) == (
-        f"{tmp_path}: usable pictures: 2, needed: at least 3 (PNG, JPEG, WebP, GIF or BMP, "
-        "64 x 64 px or more); left out: 3 too small, 1 not an image "
+        f"{tmp_path}: usable pictures: 2, needed: at least 3 (PNG, JPEG, WebP, GIF, BMP, TIFF or "
+        "AVIF, 64 x 64 px or more); left out: 3 too small, 1 not an image "
         "(first: 2.png: too small: 40 x 40 px, at least 64 x 64 needed)"
     )
     assert len(read_folder(tmp_path, minimum=2, progress=False)[0]) == 2

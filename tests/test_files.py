@@ -13,6 +13,7 @@ from chibi_lab.files import (
     hold,
     open_file,
     place,
+    printable,
     read,
     whole_folder,
     write,
@@ -207,3 +208,50 @@ def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("", "~nosuchuser/a", "a\0b"):
         with pytest.raises(ChibiError):
             place(text)
+
+
+def test_what_strangers_wrote_is_shown_without_codes() -> None:
+    assert printable("ä b.png") == "ä b.png"
+    assert printable("\x1b[31mred\n") == r"\x1b[31mred\n"
+    assert printable(os.fsdecode(b"latin-\xe9")) == r"latin-\udce9"
+
+
+def test_a_name_that_cannot_be_written_down_is_refused() -> None:
+    with pytest.raises(ChibiError, match="rename it"):
+        place(os.fsdecode(b"latin-\xe9"))
+
+
+def test_a_folder_is_refused_before_it_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "gone").symlink_to("nowhere")
+    for out in ("file", "gone", "file/a", "gone/a", "b" * 300):
+        with pytest.raises(ChibiError), whole_folder(tmp_path / out):
+            pytest.fail("nothing can be filled here")
+    assert names(tmp_path) == ["file", "gone"]
+
+
+@pytest.mark.parametrize("name", ["a", "a[1]", "*", "ä" * 127])
+def test_what_a_kill_left_is_told_by_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".b.0.part").mkdir()
+    with whole_folder(tmp_path / name) as beside:
+        killed = beside.with_name(f"{beside.name[:-8]}0.part")
+    killed.mkdir()
+    (tmp_path / name).rmdir()
+    with whole_folder(tmp_path / name):
+        assert not killed.exists()
+    assert names(tmp_path) == sorted([".b.0.part", name])
+
+
+def test_without_locks_nothing_is_taken_for_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def refused(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    (tmp_path / ".out.0.part").mkdir()
+    with whole_folder(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == [".out.0.part", "out"]

@@ -5,10 +5,11 @@ from chibi_lab.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "avatars": ("attribute_schema", "avatar_svg", "render_avatar"),
+        "avatars": ("attribute_schema", "avatar_svg"),
         "cache": ("load_avatars", "split_seeds"),
         "folder": ("FolderReport", "Skipped", "read_folder", "split_folder"),
         "images": ("BatchLoader", "ImageSet", "to_float", "to_uint8"),
+        "layers": ("render_avatar",),
         "open": ("open_images", "open_loader", "open_training"),
         "schema": ("AttributeSchema",),
         "shards": ("ShardLoader", "ShardSet", "open_shards", "write_shards"),

@@ -49,8 +49,6 @@ def avatar_svg(
     Raises:
         ChibiError: If style or palette is unknown, or the seed is negative.
     """
-    if seed < 0:
-        raise ChibiError(f"a seed is at least 0, not {seed}")
     options = seed_options(style, seed)
     for group, colors in palette_colors(style, palette).items():
         options[f"{group}Color"] = [color for _, color in colors]
@@ -59,39 +57,22 @@ def avatar_svg(
 
 
 def seed_options(style: str, seed: int) -> dict[str, Any]:
-    """What DiceBear has to be told in any colours."""
+    """What DiceBear has to be told in any colours.
+
+    Raises:
+        ChibiError: If the seed is negative.
+    """
+    if seed < 0:
+        raise ChibiError(f"a seed is at least 0, not {seed}")
     return {"seed": _seed_text(style, seed), "fontFamily": _FONT}
 
 
-def render_avatar(
-    style: str, seed: int, size: int = 64, palette: str = "pastel"
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Draw one avatar as pixels.
-
-    It is drawn larger and averaged down (a box filter), which comes closer to a perfect picture
-    than resvg's own anti-aliasing: 43 instead of 34 dB at 64 px with twice the size.
-
-    Args:
-        style: One of `style_names()`.
-        seed: Any integer from 0.
-        size: Height and width in pixels, 8 to 1024.
-        palette: One of `PALETTES`.
-
-    Returns:
-        uint8, shape (size, size, 3), and the value of every attribute.
-
-    Raises:
-        ChibiError: If an argument is out of range or unknown.
-    """
-    check_size(size)
-    svg, attributes = avatar_svg(style, seed, palette)
-    return rasterise(svg, size, oversampling(size)), attributes
-
-
 def oversampling(size: int) -> int:
-    """How many times larger an avatar is drawn before it is averaged down.
+    """How many times larger an avatar is drawn before it is averaged down (a box filter).
 
-    Below 64 px one pixel covers more of the drawing, and rendering is cheap: four times there.
+    That comes closer to a perfect picture than resvg's own anti-aliasing: 43 instead of 34 dB at
+    64 px with twice the size. Below 64 px one pixel covers more of the drawing, and rendering is
+    cheap: four times there.
     """
     return 2 if size >= 64 else 4
 

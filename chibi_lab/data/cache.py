@@ -15,12 +15,11 @@ import json
 import os
 import shutil
 import sys
-import uuid
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -32,13 +31,15 @@ from chibi_lab.data.schema import AttributeSchema
 from chibi_lab.data.styles import palette_colors, style_info
 from chibi_lab.data.workers import draw_blocks, refuse_inside_worker
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import explained, hold, place, whole_folder, write, writing
 
-FORMAT = 2
+FORMAT = 3
 """Number of the file format and of the way avatars are drawn; raise it when either changes."""
 
 _SPLITS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 _SPLIT_LENGTH = 1_000_000_000
 _ARRAYS = ("images.npy", "attributes.npy")
+_ELSEWHERE = "set CHIBI_LAB_CACHE to another folder"
 
 
 def split_seeds(split: str, count: int) -> range:
@@ -60,16 +61,19 @@ def split_seeds(split: str, count: int) -> range:
 
 
 def cache_folder() -> Path:
-    """Where data sets are kept: `$CHIBI_LAB_CACHE`, or the cache folder of the platform."""
+    """Where data sets are kept: `$CHIBI_LAB_CACHE`, or the cache folder of the platform.
+
+    Raises:
+        ChibiError: If nobody knows a home folder, as in some containers.
+    """
     if own := os.environ.get("CHIBI_LAB_CACHE"):
-        return Path(own).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "chibi_lab"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "chibi_lab"
-    return (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chibi_lab"
-    )
+        return place(own)
+    usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA")}
+    caches = usual.get(sys.platform) or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return place(caches) / "chibi_lab"
+    except ChibiError as error:
+        raise ChibiError(f"{error}; {_ELSEWHERE}") from error
 
 
 def load_avatars(
@@ -113,27 +117,31 @@ def load_avatars(
         raise ChibiError(f"at least 1 worker is needed, not {workers}")
     refuse_inside_worker()
     recipe = _recipe(style, size, seeds, palette)
-    cache = cache_folder() if cache is None else Path(cache)
+    cache = cache_folder() if cache is None else place(cache)
     folder = cache / _folder_name(recipe)
     if (found := _open(folder, recipe)) is not None:
         return found
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f".{folder.name}.lock") as alone:
-            # Perhaps another process drew it while this one waited.
-            if (found := _open(folder, recipe)) is not None:
-                return found
-            if folder.exists():
-                warnings.warn(
-                    f"damaged data set, drawing it again: {folder}", stacklevel=2
-                )
-            if alone:
-                _remove_leftovers(folder)
-            _draw_folder(folder, recipe, seeds, workers, progress)
-    except OSError as error:
-        raise ChibiError(
-            f"cannot keep avatars in {cache} ({error}); set CHIBI_LAB_CACHE to another folder"
-        ) from error
+        with explained(f"cannot keep avatars in {cache}"):
+            cache.mkdir(parents=True, exist_ok=True)
+            with _alone(cache / f".{folder.name}.lock"):
+                # Perhaps another process drew it while this one waited.
+                if (found := _open(folder, recipe)) is not None:
+                    return found
+                if folder.exists():
+                    warnings.warn(
+                        f"damaged data set, drawing it again: {folder}", stacklevel=2
+                    )
+                    shutil.rmtree(folder)
+                with whole_folder(folder) as beside:
+                    _write_arrays(beside, recipe, seeds, workers, progress)
+    except ChibiError as error:
+        # Without locks another process may have been first: what it drew is as good.
+        if (found := _open(folder, recipe)) is not None:
+            return found
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise ChibiError(f"{error}; {_ELSEWHERE}") from error
     if (drawn := _open(folder, recipe)) is None:
         raise ChibiError(
             f"{folder} does not read as it was written: is the disk full or failing?"
@@ -204,7 +212,8 @@ def _open(folder: Path, recipe: dict[str, Any]) -> ImageSet | None:
             return None
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         attributes = np.load(folder / "attributes.npy", allow_pickle=False)
-        if images.shape[:2] != (manifest["count"], recipe["size"]):
+        seeds = range(*(recipe["seeds"][key] for key in ("start", "stop", "step")))
+        if images.shape[:2] != (len(seeds), recipe["size"]):
             return None
         return ImageSet(
             images, attributes, AttributeSchema.from_json(manifest["schema"]), manifest
@@ -220,78 +229,20 @@ def _sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Keep other processes out; yields False where the system has no such locks.
-
-    The lock goes with the process that holds it, however it ends. Without locks two processes may
-    draw the same data set; both are right, and the renaming at the end lets one of them win.
-    """
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep other processes out. The lock goes with the process that holds it, however it ends."""
+    lock.touch()
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            print(
-                "another process is drawing these avatars: waiting for it",
-                file=sys.stderr,
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-            alone = True
-        except OSError:  # a file system without locks
-            alone = False
-        yield alone
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what processes left that were killed while they drew this data set."""
-    for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _draw_folder(
-    folder: Path,
-    recipe: dict[str, Any],
-    seeds: range,
-    workers: int | None,
-    progress: bool,
-) -> None:
-    """Draw a data set beside `folder`, then put it in its place in one step."""
-    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
-    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
-    temporary.mkdir()
+        release = hold(lock)
+    except BlockingIOError:
+        print(
+            "another process is drawing these avatars: waiting for it", file=sys.stderr
+        )
+        release = hold(lock, wait=True)
     try:
-        _write_arrays(temporary, recipe, seeds, workers, progress)
-        with (temporary / "manifest.json").open("w", encoding="utf-8") as file:
-            json.dump(
-                _manifest(temporary, recipe, seeds), file, indent=2, ensure_ascii=False
-            )
-            _flush(file)
-        # Without locks another process may have been first: what it drew is as good, and stays.
-        if _open(folder, recipe) is None:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(folder, aside)
-            try:
-                os.rename(temporary, folder)
-            except OSError:
-                if not folder.exists():
-                    raise
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _manifest(folder: Path, recipe: dict[str, Any], seeds: range) -> dict[str, Any]:
-    return {
-        **recipe,
-        "count": len(seeds),
-        **describe(recipe["style"], recipe["palette"]["name"]),
-        "sha256": {name: _sha256(folder / name) for name in _ARRAYS},
-    }
+        release()
 
 
 def _write_arrays(
@@ -301,39 +252,33 @@ def _write_arrays(
     workers: int | None,
     progress: bool,
 ) -> None:
-    """Draw the avatars and write both arrays, block by block as they come."""
-    size = recipe["size"]
-    header = {
-        "descr": "|u1",
-        "fortran_order": False,
-        "shape": (len(seeds), size, size, 3),
-    }
+    """Draw the avatars and write both arrays, block by block as they come, and the manifest."""
+    style, size, palette = recipe["style"], recipe["size"], recipe["palette"]["name"]
+    shape = (len(seeds), size, size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     rows = []
-    drawing = draw_blocks(
-        recipe["style"], seeds, size, recipe["palette"]["name"], workers
-    )
     bar = tqdm(
         total=len(seeds),
-        desc=f"{recipe['style']} {size} px",
+        desc=f"{style} {size} px",
         unit=" avatars",
         # Left out where it is wanted, so that TQDM_DISABLE can still switch it off.
         **({} if progress else {"disable": True}),
     )
+    drawing = contextlib.closing(draw_blocks(style, seeds, size, palette, workers))
     # Plain writes, not a memory map: on a full disk a map kills the process.
-    with bar, (folder / "images.npy").open("wb") as file:
+    with bar, drawing as blocks, writing(folder / "images.npy") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        with contextlib.closing(drawing) as blocks:
-            for images, attributes in blocks:
-                file.write(images.tobytes())
-                rows.append(attributes)
-                bar.update(len(images))
-        _flush(file)
-    with (folder / "attributes.npy").open("wb") as file:
+        for images, attributes in blocks:
+            file.write(images.tobytes())
+            rows.append(attributes)
+            bar.update(len(images))
+    with writing(folder / "attributes.npy") as file:
         np.save(file, np.concatenate(rows), allow_pickle=False)
-        _flush(file)
-
-
-def _flush(file: IO[Any]) -> None:
-    """On the disk, not only on its way: the renaming must not come first."""
-    file.flush()
-    os.fsync(file.fileno())
+    manifest = {
+        **recipe,
+        "count": len(seeds),
+        **describe(style, palette),
+        "sha256": {name: _sha256(folder / name) for name in _ARRAYS},
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    write(folder / "manifest.json", text)

@@ -18,20 +18,42 @@ How, and why so:
 from __future__ import annotations
 
 import io
+import threading
 import warnings
-from functools import lru_cache
+from contextlib import nullcontext, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-FORMAT_NAMES = "PNG, JPEG, WebP, GIF or BMP"
+from chibi_lab.errors import ChibiError
+from chibi_lab.files import open_file
+
+_ARCHIVE = "an archive; its pictures are not read: unpack it"
+
+FORMAT_NAMES = "PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF"
 
 # Where Pillow begins to warn of a decompression bomb: 256 MiB of RGB. It is our own number, so
 # that it holds whatever `PIL.Image.MAX_IMAGE_PIXELS` is set to, and that one stays untouched.
 MAX_PIXELS = 1024**3 // 12
+
+HUGE = (
+    2**24
+)  # pixels; what has more is decoded alone, or several threads would take gigabytes
+_alone = threading.Lock()
+
+# How files begin that Pillow does not open, at which byte, and what can be done.
+_OTHERS = {
+    (
+        4,
+        b"ftyp",
+    ): "HEIC or a film; HEIC is read where pillow-heif is installed",
+    (0, b"PK\3\4"): _ARCHIVE,
+    (0, b"\x1f\x8b"): _ARCHIVE,
+    (257, b"ustar"): _ARCHIVE,
+}
 
 # EXIF 2.32, tag 0x0112: what to do with the stored rows and columns to see the picture upright.
 ORIENTATION_TAG = 0x0112
@@ -53,7 +75,7 @@ class UnusablePictureError(Exception):
 def read_picture(
     path: Path, size: int, background: tuple[int, ...], width: int | None = None
 ) -> np.ndarray:
-    """Read a PNG, JPEG, WebP, GIF (first frame) or BMP file, told by its content.
+    """Read a picture file, the first frame, in one of `picture_formats`, told by its content.
 
     Args:
         path: The file. It is opened for reading only.
@@ -70,19 +92,23 @@ def read_picture(
     """
     width = size if width is None else width
     try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UnusablePictureError(f"unreadable: {_says(error)}") from None
+        file = open_file(path)
+    except ChibiError as error:
+        raise UnusablePictureError(
+            f"unreadable: {_says(error.__cause__ or error)}"
+        ) from None
     try:
         with file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is unfit is said in one sentence
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(file, formats=picture_formats()) as image:
                 # The header is all that was read so far: a bomb is never decoded.
-                if image.width * image.height > MAX_PIXELS:
+                pixels = image.width * image.height
+                if pixels > MAX_PIXELS:
                     raise Image.DecompressionBombError
-                profile = image.info.get("icc_profile")
-                picture = _decode(image)
-                upright = UPRIGHT.get(_orientation(image))
+                with _alone if pixels > HUGE else nullcontext():
+                    return _fit(image, size, width, background)
+    except UnusablePictureError:
+        raise
     except Image.DecompressionBombError:
         raise UnusablePictureError(
             f"decompression bomb: more than {MAX_PIXELS:,} pixels"
@@ -93,7 +119,7 @@ def read_picture(
         ) from None
     except UnidentifiedImageError:
         raise UnusablePictureError(
-            f"not an image: it does not begin like a {FORMAT_NAMES} file"
+            f"not an image: {_told_by_beginning(path)}"
         ) from None
     except Exception as error:
         # Pillow's decoders raise nearly every kind on a damaged file.
@@ -101,6 +127,34 @@ def read_picture(
             "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
         )
         raise UnusablePictureError(f"{kind}: {_says(error)}") from None
+
+
+@cache
+def picture_formats() -> tuple[str, ...]:
+    """Names of the formats that are read, as Pillow calls them; loads what reads them."""
+    Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    names = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+    return tuple(name for name in names if name in Image.OPEN)
+
+
+def _told_by_beginning(path: Path) -> str:
+    with open_file(path) as file:
+        head = file.read(512)
+    found = (say for (at, start), say in _OTHERS.items() if head.startswith(start, at))
+    return next(found, f"it does not begin like a {FORMAT_NAMES} file")
+
+
+def _fit(
+    image: ImageFile, size: int, width: int, background: tuple[int, ...]
+) -> np.ndarray:
+    """The largest centred part of the shape asked for, uint8 (size, width, 3)."""
+    profile = image.info.get("icc_profile")
+    picture = _decode(image)
+    upright = UPRIGHT.get(_orientation(image))
     if upright is not None:
         picture = picture.transpose(upright)
     if picture.width < width or picture.height < size:
@@ -108,7 +162,8 @@ def read_picture(
             f"too small: {picture.width} x {picture.height} px, "
             f"at least {width} x {size} needed"
         )
-    # As wide as the picture, or as high; what is cut off on either side is whole pixels.
+    # As wide as the picture, or as high; what is cut off on either side is whole pixels, which
+    # `ImageOps.fit` does not do.
     across = min(picture.width, picture.height * width / size)
     down = min(picture.height, picture.width * size / width)
     left, top = (picture.width - across) // 2, (picture.height - down) // 2
@@ -125,7 +180,13 @@ def _decode(image: ImageFile) -> Image.Image:
     """The pixels at 8 bits a channel, in one of the modes L, LA, RGB, RGBA and CMYK."""
     _scale_key_colour(image)
     image.load()
+    if image.format == "TIFF" and image.mode in ("I", "F"):
+        raise UnusablePictureError("unusual: 32 bits a pixel in one channel")
     picture = _to_8_bit(image) if image.mode.startswith("I") else image
+    if picture.format == "BMP" and picture.mode == "RGBA":
+        # Many programs leave the fourth byte of a pixel at 0 and mean nothing by it.
+        if not picture.getchannel("A").getbbox():
+            picture = picture.convert("RGB")
     # A colour profile is for the channels of the file, so grey stays grey and CMYK stays CMYK.
     mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(picture.mode, "RGB")
     return picture.convert(mode + "A" if picture.has_transparency_data else mode)
@@ -153,8 +214,13 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
     Pillow's own conversion clips: everything brighter than 255 of 65535 would become white.
     """
-    levels = np.asarray(image).astype(np.uint32)
-    grey = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+    levels = np.asarray(image)
+    scaled = np.empty(levels.shape, np.uint8)
+    for row, levels_of_row in zip(
+        scaled, levels, strict=True
+    ):  # all at once takes 12 bytes each
+        row[:] = (levels_of_row.astype(np.uint32) * 255 + 32767) // 65535
+    grey = Image.fromarray(scaled)
     if "transparency" in image.info:
         opaque = np.uint8(255) * (levels != image.info["transparency"])
         grey.putalpha(Image.fromarray(opaque.astype(np.uint8)))
@@ -180,19 +246,11 @@ def _scale_key_colour(image: ImageFile) -> None:
 
 def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     """Apply an embedded ICC profile; one that is broken or of other channels is ignored."""
+    own, srgb = io.BytesIO(profile), ImageCms.createProfile("sRGB")
     try:
-        return (
-            ImageCms.applyTransform(picture, _colour_transform(profile, picture.mode))
-            or picture
-        )
+        return ImageCms.profileToProfile(picture, own, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
-
-
-@lru_cache(maxsize=8)  # 10 ms to build, and most pictures of a folder share one
-def _colour_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _orientation(image: Image.Image) -> int:

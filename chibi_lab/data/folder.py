@@ -9,29 +9,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import ImageColor
 from tqdm.auto import tqdm
 
-from chibi_lab.data.decode import FORMAT_NAMES, UnusablePictureError, read_picture
+from chibi_lab.data.decode import (
+    FORMAT_NAMES,
+    UnusablePictureError,
+    picture_formats,
+    read_picture,
+)
 from chibi_lab.data.images import ImageSet, check_shape
+from chibi_lab.data.listing import Skipped, find_files
 from chibi_lab.errors import ChibiError
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """One path that was left out, relative to the folder; `reason` is "kind" or "kind: detail"."""
-
-    path: Path
-    reason: str
+from chibi_lab.files import explained, place, printable
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class FolderReport:
     def summary(self) -> str:
         """One line that counts, then one line for each path that was left out."""
         counts = f"pictures used: {len(self.used)}, left out: {len(self.skipped)}"
-        lines = [f"{_printable(self.folder)}: {counts}"]
-        lines += [f"  {_printable(skip.path)}: {skip.reason}" for skip in self.skipped]
-        return "\n".join(lines)
+        lines = [f"{self.folder}: {counts}"]
+        lines += [f"  {skip.path}: {skip.reason}" for skip in self.skipped]
+        return "\n".join(map(printable, lines))
 
 
 def read_folder(
@@ -66,9 +65,10 @@ def read_folder(
 ) -> tuple[ImageSet, FolderReport]:
     """Read every picture under a folder, searched recursively, as images of one size.
 
-    PNG, JPEG, WebP, GIF (first frame) and BMP are told by their content, whatever their names.
-    Hidden files and folders are left out, and links to folders are not followed (so no loop can
-    occur); links to files are.
+    PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, AVIF, and HEIC where pillow-heif is installed,
+    are told by their content, whatever their names. Hidden files and folders are left out, and so
+    are runs and reports, whose pictures nobody drew. Links to folders are not followed (so no loop
+    can occur); links to files are.
 
     Args:
         folder: Where to look. Nothing in it is changed.
@@ -81,30 +81,21 @@ def read_folder(
 
     Returns:
         The images, uint8 (N, size, width, 3), sorted by relative path, which the manifest lists
-        as `files` (beside `skipped`, a list of `path` and `reason`); and the report.
+        as `files` (beside `skipped`, a list of `path` and `reason`, the absolute `folder`, and a
+        `fingerprint` of names and pixels); and the report.
 
     Raises:
         ChibiError: If there is no such folder, if fewer than `minimum` pictures can be used, or
             if `size`, `width` or `background` make no sense. It says what was found.
     """
-    root = Path(folder).expanduser()
+    root = place(folder)
     if size < 1:
         raise ChibiError(f"the size of images is at least 1 pixel, not {size}")
     width = size if width is None else width
     check_shape(size, width)
-    try:
-        colour = ImageColor.getcolor(background, "RGB")
-    except ValueError:
-        raise ChibiError(
-            f"{background!r} is no colour: write it like '#ffffff'"
-        ) from None
-    if not root.is_dir():
-        found = "is a file, not a folder" if root.exists() else "is not there"
-        raise ChibiError(
-            f"{_printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
-        )
-
-    files, skipped = _find(root)
+    colour = _colour(background)
+    _check_folder(root)
+    files, skipped = find_files(root)
     try:
         images = np.empty((len(files), size, width, 3), dtype=np.uint8)
     except (MemoryError, ValueError):
@@ -112,6 +103,62 @@ def read_folder(
             f"{len(files)} pictures of {width} x {size} px do not fit into memory: "
             "take a smaller size"
         ) from None
+    used: list[Path] = []
+    for path, result in _read_all(root, files, size, width, colour, progress):
+        if isinstance(result, str):
+            skipped.append(Skipped(path, result))
+        else:
+            images[len(used)] = result
+            used.append(path)
+    # In place: gives memory back.
+    images.resize((len(used), size, width, 3), refcheck=False)
+    skipped.sort(key=lambda skip: skip.path.as_posix())
+    report = FolderReport(root, tuple(used), tuple(skipped))
+    if len(used) < max(minimum, 1):
+        raise ChibiError(_too_few(report, max(minimum, 1), size, width))
+    manifest = {
+        "source": "folder",
+        "folder": _text(root.absolute()),
+        "size": size,
+        "width": width,
+        "background": background,
+        "count": len(used),
+        "credit": "",
+        "files": [_text(path) for path in used],
+        "skipped": [{"path": _text(s.path), "reason": s.reason} for s in skipped],
+    }
+    known = hashlib.sha256("\0".join(manifest["files"]).encode())
+    known.update(images)
+    manifest["fingerprint"] = known.hexdigest()
+    return ImageSet(images, None, None, manifest), report
+
+
+def _colour(text: str) -> tuple[int, ...]:
+    try:
+        return ImageColor.getcolor(text, "RGB")
+    except ValueError:
+        raise ChibiError(f"{text!r} is no colour: write it like '#ffffff'") from None
+
+
+def _check_folder(root: Path) -> None:
+    with explained(f"cannot read {printable(root)}"):
+        if root.is_dir():
+            return
+        found = "is a file, not a folder" if root.exists() else "is not there"
+    raise ChibiError(
+        f"{printable(root)} {found}: give a folder of {FORMAT_NAMES} pictures"
+    )
+
+
+def _read_all(
+    root: Path,
+    files: list[Path],
+    size: int,
+    width: int,
+    colour: tuple[int, ...],
+    progress: bool,
+) -> Iterator[tuple[Path, np.ndarray | str]]:
+    """Each file with its pixels, or the reason why it has none."""
 
     def read(path: Path) -> np.ndarray | str:
         try:
@@ -119,44 +166,18 @@ def read_folder(
         except UnusablePictureError as error:
             return str(error)
 
-    used: list[Path] = []
-    Image.init()  # load the plugins now: their import is not meant for several threads
+    picture_formats()  # load the plugins now: their import is not meant for several threads
     # Pillow decodes and filters outside Python's global lock, so threads do help.
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():  # what Pillow warns of is handled or named here
             warnings.simplefilter("ignore")
-            results: Iterable[tuple[Path, np.ndarray | str]]
-            results = zip(files, pool.map(read, files), strict=True)
+            results = pool.map(read, files)
             if progress:  # and not `disable=`, which would overrule TQDM_DISABLE
                 results = tqdm(results, "reading", len(files), unit=" pictures")
-            for path, result in results:
-                if isinstance(result, str):
-                    skipped.append(Skipped(path, result))
-                else:
-                    images[len(used)] = result
-                    used.append(path)
+            yield from zip(files, results, strict=True)
     finally:
         pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
-    # In place: gives memory back.
-    images.resize((len(used), size, width, 3), refcheck=False)
-
-    skipped.sort(key=lambda skip: skip.path.as_posix())
-    report = FolderReport(root, tuple(used), tuple(skipped))
-    if len(used) < max(minimum, 1):
-        raise ChibiError(_too_few(report, max(minimum, 1), size, width))
-    manifest = {
-        "source": "folder",
-        "folder": str(folder),
-        "size": size,
-        "width": width,
-        "background": background,
-        "count": len(used),
-        "credit": "",
-        "files": [path.as_posix() for path in used],
-        "skipped": [{"path": s.path.as_posix(), "reason": s.reason} for s in skipped],
-    }
-    return ImageSet(images, None, None, manifest), report
 
 
 def split_folder(
@@ -164,10 +185,9 @@ def split_folder(
 ) -> dict[str, ImageSet]:
     """Split own pictures so that no file, and no exact copy of one, is in two parts.
 
-    Images with the same pixels stay together. The same file always gives the same pixels, so
-    copies, links, and the same picture saved losslessly in another format are all caught; a
-    picture that was scaled or compressed once more is another picture. The order is that of
-    SHA-256 over the seed and the pixels: it depends on neither names nor places.
+    Images with the same pixels stay together: copies, links, the same picture saved losslessly in
+    another format. One that was scaled or compressed once more is another picture. The order is
+    that of SHA-256 over the seed and the pixels: it depends on neither names nor places.
 
     Args:
         image_set: All images, as `read_folder` gives them.
@@ -178,10 +198,6 @@ def split_folder(
     Returns:
         "train", "validation" and "test", each in the order of `image_set`. A share above 0 gives
         at least one image.
-
-    Raises:
-        ChibiError: If the shares are not in [0, 0.5] together, or if there are fewer different
-            pictures than parts.
     """
     if min(validation, test) < 0 or not validation + test <= 0.5:
         raise ChibiError(
@@ -222,56 +238,47 @@ def split_folder(
 
 
 def _select(image_set: ImageSet, indices: list[int]) -> ImageSet:
-    """The images at `indices`, with a manifest that lists their files only."""
+    """The images at `indices`, with a manifest that lists their files, and those of other parts."""
     part = image_set.select(indices)
     files = image_set.manifest.get("files")
     if files is None:
         return part
-    manifest = {**part.manifest, "files": [files[index] for index in indices]}
+    own = [files[index] for index in indices]
+    others = sorted({*files} - {*own})
+    manifest = {**part.manifest, "files": own, "other_files": others}
     return dataclasses.replace(part, manifest=manifest)
 
 
-def _find(root: Path) -> tuple[list[Path], list[Skipped]]:
-    """Every file that may be a picture, sorted by relative path, and what cannot be one."""
-    files: list[Path] = []
-    skipped: list[Skipped] = []
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError as error:
-            skipped.append(Skipped(folder.relative_to(root), _unreadable(error)))
-            continue
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                folders.append(path)
-            elif reason := _no_candidate(entry):
-                skipped.append(Skipped(path.relative_to(root), reason))
-            else:
-                files.append(path.relative_to(root))
-    return sorted(files, key=Path.as_posix), skipped
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is different in a folder since a manifest was written, in words; "" if nothing is.
 
+    Args:
+        before: The manifest of a part of the folder; "" comes back if it has no fingerprint.
+        now: That of the same part today.
 
-def _no_candidate(entry: os.DirEntry[str]) -> str:
-    """Why an entry of a folder need not be opened at all; "" if it may be a picture."""
-    if entry.name.startswith("."):
-        return "hidden"
-    try:
-        found = entry.stat()  # of what a link leads to
-    except OSError as error:
-        return ("broken link: " if entry.is_symlink() else "") + _unreadable(error)
-    if stat.S_ISDIR(found.st_mode):
-        return "link to a folder: not followed"
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe could wait for ever
-        return "not a file: a pipe, a socket or a device"
-    return "" if found.st_size else "empty file"
+    Raises:
+        ChibiError: If the folder has none of the pictures that there were.
+    """
+    if before.get("fingerprint") in (None, now.get("fingerprint")):
+        return ""
+    old, new = ({*m["files"], *m["other_files"]} for m in (before, now))
+    if not old & new:
+        raise ChibiError(
+            f"{printable(now['folder'])} has none of the pictures of {printable(before['folder'])}"
+        )
+    counted = [
+        f"{len(names)} {what} (first: {printable(min(names))})"
+        for what, names in (("added", new - old), ("taken away", old - new))
+        if names
+    ]
+    return f"pictures in {printable(now['folder'])} changed: " + (
+        ", ".join(counted) or "same names, other pixels"
+    )
 
 
 def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
     """The line that says what was found and what would be right."""
-    folder = _printable(report.folder)
+    folder = printable(report.folder)
     wanted = f"needed: at least {minimum} ({FORMAT_NAMES}, {width} x {size} px or more)"
     if not report.used and not report.skipped:
         return f"{folder} is empty; pictures {wanted}"
@@ -282,15 +289,10 @@ def _too_few(report: FolderReport, minimum: int, size: int, width: int) -> str:
             f"{n} {kind}" for kind, n in kinds.most_common()
         )
         example = report.skipped[0]
-        line += f" (first: {_printable(example.path)}: {example.reason})"
+        line += f" (first: {printable(f'{example.path}: {example.reason}')})"
     return line
 
 
-def _unreadable(error: OSError) -> str:
-    return f"unreadable: {error.strerror or error}"
-
-
-def _printable(path: Path) -> str:
-    """A file name that can be shown: no line breaks, no terminal codes, no broken encoding."""
-    name = path.as_posix()
-    return name if name.isprintable() else ascii(name)
+def _text(path: Path) -> str:
+    """A file name that can be written down as UTF-8, whatever it is."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()

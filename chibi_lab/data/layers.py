@@ -1,4 +1,4 @@
-"""Many avatars quickly: each part of a style is rasterised once, avatars are put together of them.
+"""Avatars as pixels: each part of a style is rasterised once, avatars are put together of them.
 
 An avatar is a stack of parts, painted one over the other on a plain background. What painting a
 part does to a pixel is linear in the old pixel and in the part's variable colours. For each of red,
@@ -11,16 +11,17 @@ colour is seen. Two drawings of the part give all of them. Then every hair and s
 multiplications away. The result is hardly ever more than 2 of 255 away from drawing the avatar
 itself, since the drawings are rounded to whole levels.
 
-Where a style cannot be taken apart like this (one part masks another, gradients, a rotated canvas,
-parts that are moved a little in every avatar), nothing is guessed: that avatar is drawn itself.
+A single avatar is put together in the same way, so that a seed has the same bytes wherever it is
+drawn. Where a style cannot be taken apart like this (one part masks another, gradients, a rotated
+canvas, parts that are moved a little in every avatar), and above 128 pixels, nothing is guessed:
+that avatar is drawn itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -30,11 +31,12 @@ import numpy as np
 from chibi_lab.data.avatars import (
     attribute_schema,
     attributes_of,
+    check_size,
     oversampling,
     rasterise,
-    render_avatar,
     seed_options,
 )
+from chibi_lab.data.pieces import InseparableError, Piece, take_apart
 from chibi_lab.data.styles import definition, dicebear, drawing, palette_colors
 
 if TYPE_CHECKING:
@@ -45,9 +47,6 @@ _LARGEST = 256  # pixels a side; the parts of a style then take some hundred meg
 _CHECK, _GREY = 128, "#808080"  # tells whether a part is linear
 _TOLERANCE = 2.5  # levels of 255
 
-_BACKGROUND = re.compile(
-    r'(<g clip-path="[^"]*">)<rect width="[^"]*" height="[^"]*" fill="(#[0-9a-f]{6})"/>'
-)
 _NAMES = re.compile(r'<([\w-]+)|\s([\w-]+)="')
 # Elements and attributes of shapes that are painted one over the other: always linear.
 _PLAIN = frozenset(
@@ -55,75 +54,48 @@ _PLAIN = frozenset(
     "x1 y1 x2 y2 transform fill fill-rule clip-rule fill-opacity opacity stroke stroke-width "
     "stroke-opacity stroke-linecap stroke-linejoin stroke-miterlimit".split()
 )
-_PART = re.compile(r'<g id="([^"]+)-[0-9a-f]{8}">')
-_USE = re.compile(r'<use(?: transform="([^"]*)")? href="#([^"]+)-[0-9a-f]{8}"/>')
 
 
-def render_avatars(
-    style: str, seeds: range, size: int, palette: str, compose: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw many avatars: the one place where data sets get their pixels from.
+def render_avatar(
+    style: str, seed: int, size: int = 64, palette: str = "pastel"
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Draw one avatar as pixels, the same ones as among thousands.
 
     Args:
         style: One of `style_names()`.
-        seeds: One avatar each.
-        size: Height and width in pixels.
+        seed: Any integer from 0.
+        size: Height and width in pixels, 8 to 1024.
         palette: One of `PALETTES`.
-        compose: Rasterise each part of the style once, where the style allows it. Pays from some
-            hundred avatars on.
 
     Returns:
-        uint8, shape (N, size, size, 3), those of `render_avatar`, or hardly ever more than 2 levels
-        away if composed; and int64, shape (N, A), the attributes as numbers of
-        `attribute_schema(style, palette)`.
+        uint8, shape (size, size, 3), and the value of every attribute.
 
     Raises:
         ChibiError: If an argument is out of range or unknown.
+    """
+    check_size(size)
+    return _composer(style, palette, size).compose(seed)
+
+
+def render_avatars(
+    style: str, seeds: range, size: int, palette: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the avatars of many seeds.
+
+    Returns:
+        uint8, shape (N, size, size, 3); and int64, shape (N, A), the attributes as numbers of
+        `attribute_schema(style, palette)`.
+
+    Raises:
+        ChibiError: As `render_avatar`.
     """
     schema = attribute_schema(style, palette)
     images = np.empty((len(seeds), size, size, 3), dtype=np.uint8)
     rows = np.empty((len(seeds), len(schema)), dtype=np.int64)
     for i, seed in enumerate(seeds):
-        if compose:
-            images[i], attributes = _composer(style, palette, size).compose(seed)
-        else:
-            images[i], attributes = render_avatar(style, seed, size, palette)
+        images[i], attributes = render_avatar(style, seed, size, palette)
         rows[i] = schema.encode(attributes)
     return images, rows
-
-
-class _InseparableError(Exception):
-    """This avatar is not a stack of parts."""
-
-
-@dataclass(frozen=True)
-class _Document:
-    """A drawing of DiceBear, taken apart.
-
-    Attributes:
-        before: SVG from the beginning to the background: what belongs around every part.
-        background: Its colour, "#rrggbb".
-        parts: SVG of each part, by name and variant.
-        body: The parts in the order in which they are painted.
-    """
-
-    before: str
-    background: str
-    parts: dict[str, str]
-    body: str
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A stretch of a part that is painted at once.
-
-    Attributes:
-        key: The same for the same drawing in every avatar, whatever its colours.
-        markup: Its SVG, within groups that place it.
-    """
-
-    key: tuple[str, ...]
-    markup: str
 
 
 @dataclass(frozen=True)
@@ -186,15 +158,15 @@ class _Composer:
         attributes = attributes_of(drawn["options"], self.style, self.palette)
         try:
             image = self._paint(drawn["svg"], drawn["options"], seed)
-        except _InseparableError:
+        except InseparableError:
             image = rasterise(drawn["svg"], self.size, oversampling(self.size))
         return image, attributes
 
     def _paint(self, svg: str, options: dict, seed: int) -> np.ndarray:
         if not self._separable:
-            raise _InseparableError
-        document = _read(svg)
-        pieces = list(_flatten(document.body, document.parts, ()))
+            raise InseparableError
+        document = take_apart(svg)
+        pieces = document.pieces
         missing = [i for i, piece in enumerate(pieces) if piece.key not in self._layers]
         if missing:
             marked = self._marked(seed, len(pieces))
@@ -207,7 +179,7 @@ class _Composer:
         for piece in pieces:
             layer = self._layers[piece.key]
             if layer is None:
-                raise _InseparableError
+                raise InseparableError
             part = canvas[layer.box]
             part *= layer.shine
             part += layer.paint
@@ -218,13 +190,12 @@ class _Composer:
         blocks = sum(rows[:, :, i::factor] for i in range(factor)) / factor**2
         return (blocks + 0.5).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
-    def _marked(self, seed: int, count: int) -> list[_Piece]:
+    def _marked(self, seed: int, count: int) -> list[Piece]:
         """The pieces of the same avatar in the colours that mark the groups."""
         options = seed_options(self.style, seed) | self._marking
-        document = _read(str(dicebear().Avatar(drawing(self.style), options)))
-        pieces = list(_flatten(document.body, document.parts, ()))
+        pieces = take_apart(str(dicebear().Avatar(drawing(self.style), options))).pieces
         if len(pieces) != count:
-            raise _InseparableError
+            raise InseparableError
         return pieces
 
     def _layer(self, markup: str, before: str) -> _Layer | None:
@@ -286,71 +257,6 @@ def _varies(part: Component) -> bool:
     """Whether a part is moved, turned or scaled from avatar to avatar: no two would be alike."""
     ranges = part.rotate(), part.scale(), part.translate().x(), part.translate().y()
     return any(span and span["min"] != span["max"] for span in ranges)
-
-
-def _read(svg: str) -> _Document:
-    """Take a drawing apart.
-
-    Raises:
-        _InseparableError: If it is not a background and a list of parts.
-    """
-    start, end = svg.find("<defs>"), svg.find("</defs>")
-    background = _BACKGROUND.match(svg, end + len("</defs>"))
-    clip = svg.rfind("<clipPath", start, end)
-    if min(start, clip) < 0 or background is None or "url(" in svg[start:end]:
-        raise _InseparableError
-    names_and_texts = _PART.split(svg[start + len("<defs>") : clip])[1:]
-    head = svg[: svg.index(">") + 1]
-    return _Document(
-        before=f"{head}<defs>{svg[clip:end]}</defs>{background[1]}",
-        background=background[2],
-        parts={
-            name: text.removesuffix("</g>")
-            for name, text in zip(
-                names_and_texts[::2], names_and_texts[1::2], strict=True
-            )
-        },
-        body=svg[background.end() :].removesuffix("</g></svg>"),
-    )
-
-
-def _flatten(
-    markup: str, parts: dict[str, str], place: tuple[str, ...]
-) -> Iterator[_Piece]:
-    """Cut a part at the other parts that stand inside of it, such as the earrings in the hair.
-
-    Args:
-        markup: Its SVG.
-        parts: SVG by name.
-        place: Names and transforms of the parts around it, outermost first.
-    """
-    fields = _USE.split(markup)
-    inside = fields[2::3]
-    # Whichever variant stands inside, what lies around it is the same.
-    slots = tuple(name.partition("-")[0] for name in inside)
-    for number, text in enumerate(fields[::3]):
-        if text:
-            if "<use" in text or not _is_whole(text):
-                raise _InseparableError
-            moves = "".join(f'<g transform="{move}">' for move in place[1::2] if move)
-            yield _Piece(
-                (*place, str(number), *slots), moves + text + "</g>" * moves.count("<g")
-            )
-        if number < len(inside):
-            move, name = fields[3 * number + 1] or "", inside[number]
-            if name not in parts:
-                raise _InseparableError
-            yield from _flatten(parts[name], parts, (*place, name, move))
-
-
-@lru_cache(maxsize=4096)
-def _is_whole(markup: str) -> bool:
-    """Whether some SVG closes all that it opens."""
-    try:
-        ET.fromstring(f"<g>{markup}</g>")
-    except ET.ParseError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +16,7 @@ from chibi_lab.data.images import BatchLoader, ImageSet, check_shape
 from chibi_lab.data.shards import INDEX, ShardLoader, ShardSet, open_shards
 from chibi_lab.data.styles import style_names
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import explained, place
 
 
 def open_images(
@@ -55,7 +59,10 @@ def open_images(
     if str(data) in style_names():
         avatars = load_avatars(str(data), size, seeds, palette, progress=progress)
         return avatars if width == size else avatars.crop(width)
-    if not Path(data).expanduser().exists():
+    folder = place(data)
+    with explained(f"cannot read {data!r}"):
+        there = folder.exists()
+    if not there:
         close = difflib.get_close_matches(str(data), style_names(), n=3)
         hint = (
             f"did you mean {' or '.join(close)}?"
@@ -65,7 +72,7 @@ def open_images(
         raise ChibiError(f"there is no style and no folder {str(data)!r}; {hint}")
     if is_sharded(data):
         return _open_shards(data, size, split, width).load(count)
-    images, _ = read_folder(data, size, progress=progress, width=width)
+    images, _ = read_folder(folder, size, progress=progress, width=width)
     return split_folder(images, seed=seed)[split]
 
 
@@ -97,6 +104,18 @@ def open_training(
     )
 
 
+def last_place(data: str, known: Mapping[str, Any]) -> str:
+    """Where a run's data are: a style stays one, and a folder is found from anywhere.
+
+    Args:
+        data: What a person says now.
+        known: The run's manifest: what was said before is its `data`, which then was `folder`.
+    """
+    folder = known.get("folder")
+    same = isinstance(folder, str) and Path(data) == Path(known.get("data", ""))
+    return folder if same and os.path.isdir(folder) else data
+
+
 def open_loader(
     images: ImageSet | ShardSet,
     batch: int,
@@ -122,13 +141,13 @@ def open_loader(
 
 def is_sharded(data: str | Path) -> bool:
     """Whether a folder holds shards."""
-    return (Path(data).expanduser() / INDEX).is_file()
+    return (place(data) / INDEX).is_file()
 
 
 def _open_shards(
     data: str | Path, size: int, split: str, width: int | None
 ) -> ShardSet:
-    shards = open_shards(Path(data).expanduser(), split)
+    shards = open_shards(place(data), split)
     if shards.size != size:
         raise ChibiError(
             f"{data} holds images of {shards.size} pixels: ask for that size, or render others"

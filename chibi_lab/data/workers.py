@@ -5,26 +5,26 @@ Processes, not threads, since resvg holds the interpreter lock while it draws.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from chibi_lab.data.layers import render_avatars
 from chibi_lab.data.styles import drawing
 from chibi_lab.errors import ChibiError
 
-COMPOSED_FROM = 1_000
-"""A data set of at least so many avatars is put together of parts that are rasterised once."""
-
-# Pixels that a worker draws at a time, well under a second: 24 avatars at 64 px, or 97 composed.
-_BLOCK = 100_000
+# Pixels that a worker draws at a time, well under a second: 97 avatars at 64 px.
+_BLOCK = 400_000
 # Forked processes start at once, with the style already loaded. macOS allows only spawned ones,
 # which import the package, and the program that runs, afresh.
 _START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -50,35 +50,39 @@ def draw_blocks(
     Raises:
         ChibiError: If a process dies.
     """
-    compose = len(seeds) >= COMPOSED_FROM
-    few = max(1, _BLOCK // size**2)
-    length = 4 * few if compose else few
+    length = max(1, _BLOCK // size**2)
     parts = [seeds[i : i + length] for i in range(0, len(seeds), length)]
-    draw = functools.partial(
-        render_avatars,
-        style,
-        size=size,
-        palette=palette,
-        compose=compose,
-    )
+    draw = functools.partial(render_avatars, style, size=size, palette=palette)
     # A few parts are drawn sooner than other processes start.
-    workers = min(workers or min(_cores(), 1 + len(seeds) // (8 * few)), len(parts))
-    if workers == 1:
-        yield from map(draw, parts)
-        return
-    drawing(style)  # forked processes share it, and the manifest will ask for it too
+    workers = min(workers or min(_cores(), 1 + len(parts) // 2), len(parts))
+    with contextlib.ExitStack() as stack:
+        blocks = map(draw, parts)
+        if workers > 1:
+            drawing(
+                style
+            )  # forked processes share it; the manifest will ask for it too
+            try:
+                blocks = stack.enter_context(_processes(workers)).map(draw, parts)
+            except (OSError, ImportError, NotImplementedError) as error:
+                # A container without /dev/shm, or one that allows no more processes.
+                tqdm.write(f"drawing with one process: {error}", file=sys.stderr)
+        try:
+            yield from blocks
+        except BrokenProcessPool:
+            raise ChibiError(
+                "a process that drew avatars died: is the memory full, or is load_avatars called "
+                "outside `if __name__ == '__main__':`? workers=1 draws without other processes"
+            ) from None
+
+
+@contextlib.contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that draw, and end with this one."""
     context = multiprocessing.get_context(_START_METHOD)
-    executor = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_end_on_interrupt
-    )
+    executor = ProcessPoolExecutor(count, context, _begin_worker)
     os.environ[_DRAWING] = str(os.getpid())
     try:
-        yield from executor.map(draw, parts)
-    except BrokenProcessPool:
-        raise ChibiError(
-            "a process that drew avatars died: is the memory full, or is load_avatars called "
-            "outside `if __name__ == '__main__':`? workers=1 draws without other processes"
-        ) from None
+        yield executor
     finally:
         executor.shutdown(cancel_futures=True)
         os.environ.pop(_DRAWING, None)
@@ -100,9 +104,19 @@ def refuse_inside_worker() -> None:
         )
 
 
-def _end_on_interrupt() -> None:
-    """Ctrl-C reaches every process of a terminal: a worker ends at once, without a traceback."""
+def _begin_worker() -> None:
+    """Ctrl-C reaches every process of a terminal: a worker ends at once, without a traceback.
+
+    And however the process that started it ends, it ends too: else it would wait for ever, and
+    hold the locks that a forked process inherits.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _cores() -> int:

@@ -42,6 +42,7 @@ def evaluate(
     seed: int = 0,
     neutral: bool = False,
     inception_weights: Path | None = None,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Measure what a run draws against real images that it has not seen.
 
@@ -53,6 +54,7 @@ def evaluate(
         seed: Seed of the latents.
         neutral: Measure distances in a network's features that knows nothing of avatars, too.
         inception_weights: A file with Inception's weights, to measure the standard FID, too.
+        data: Where the pictures are now that the run learned from, if they were moved.
 
     Returns:
         Under ``figures`` one entry a figure: its ``value``, the mean over the five sets, and the
@@ -84,8 +86,8 @@ def evaluate(
             two real images, count is less than 2, or an extra is missing.
     """
     run.latest()  # says so at once if there is none
-    reference = open_reference(run, count, neutral, inception_weights)
-    return measure(run, reference, training_images(run), count, seed)
+    reference = open_reference(run, count, neutral, inception_weights, data)
+    return measure(run, reference, training_images(run, data), count, seed)
 
 
 def measure(

@@ -1,13 +1,17 @@
 """The real images that runs are measured against, in one feature space or several."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from chibi_lab import pretrained
 from chibi_lab.data import ImageSet, open_images
+from chibi_lab.data.folder import changes
+from chibi_lab.data.open import last_place
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation.features import Pictures, check_square
 from chibi_lab.evaluation.judge import Judge, load_judge
@@ -99,13 +103,18 @@ class Reference:
 
 
 def open_reference(
-    run: Run, count: int, neutral: bool = False, inception_weights: Path | None = None
+    run: Run,
+    count: int,
+    neutral: bool = False,
+    inception_weights: Path | None = None,
+    data: str | None = None,
 ) -> Reference:
     """Open the real images to measure a run with, and their features.
 
     Args:
         run: Any run that learned from these images.
         count: How many real images to compare with, at most.
+        data: As in :func:`evaluate`.
         neutral: As in :func:`evaluate`.
         inception_weights: As in :func:`evaluate`.
 
@@ -121,15 +130,11 @@ def open_reference(
     if inception_weights is not None:
         further["inception"] = inception_space(inception_weights)
     judge = load_judge(pretrained.path("judge") / "judge.safetensors")
-    config = run.config
-    # Trainings split a folder as open_images does by default, whatever their seed.
-    images = open_images(
-        config.data, config.size, "test", 2 * count, palette=config.palette
-    )
+    images = _open_again(run, "test", 2 * count, data)
     half = min(count, len(images) // 2)
     if half < 1:
         raise ChibiError(
-            f"{config.data} has {len(images)} test image: at least 2 are needed"
+            f"{data or run.config.data} has {len(images)} test image: at least 2 are needed"
         )
     real, others = images.select(slice(half)), images.select(slice(half, 2 * half))
     spaces = {
@@ -146,13 +151,25 @@ def open_reference(
     return Reference(judge, real, others, spaces)
 
 
-def training_images(run: Run) -> ImageSet:
-    """The images that a run learned from, at most 100,000 of them."""
-    config = run.config
-    images = open_images(
-        config.data, config.size, "train", config.count, palette=config.palette
-    )
+def training_images(run: Run, data: str | None = None) -> ImageSet:
+    """The images that a run learned from, at most 100,000 of them.
+
+    Args:
+        run: Any run.
+        data: As in :func:`evaluate`.
+    """
+    images = _open_again(run, "train", run.config.count, data)
+    if changed := changes(run.data(), images.manifest):
+        tqdm.write(changed, file=sys.stderr)
     return images.select(slice(SEARCHED))
+
+
+def _open_again(run: Run, split: str, count: int, data: str | None) -> ImageSet:
+    """Images of a run, wherever they are now."""
+    config = run.config
+    where = last_place(config.data, run.data()) if data is None else data
+    # Trainings split a folder as open_images does by default, whatever their seed.
+    return open_images(where, config.size, split, count, palette=config.palette)
 
 
 def set_figures(real: Tensor, drawn: Tensor, names: tuple[str, ...]) -> Figures:

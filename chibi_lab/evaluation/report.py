@@ -28,6 +28,7 @@ from chibi_lab.evaluation.reference import (
     training_images,
 )
 from chibi_lab.evaluation.sets import leave_out_interval
+from chibi_lab.files import printable
 from chibi_lab.training import (
     Run,
     draw,
@@ -53,6 +54,7 @@ def compare(
     count: int = 1000,
     seed: int = 0,
     neutral: bool = False,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Measure runs side by side, beside real images that none of them has seen.
 
@@ -73,6 +75,7 @@ def compare(
         count: Images in each of the five sets that a run draws, and real ones to compare with.
         seed: Seed of the latents.
         neutral: Measure distances in a network's features that knows nothing of avatars, too.
+        data: As in :func:`evaluate`.
 
     Returns:
         What ``comparison.json`` holds.
@@ -85,12 +88,12 @@ def compare(
     _check(runs, out)
     names = _names(runs)
     with tqdm(total=len(runs) + 1, desc="comparing", unit="run", leave=False) as bar:
-        reference = open_reference(runs[0], count, neutral)
+        reference = open_reference(runs[0], count, neutral, data=data)
         pictures = {"real": _grid(to_float(reference.real.images[:SHOWN]))}
         bar.update()
         models = []
         for name, run in zip(names, runs, strict=True):
-            train = training_images(run)
+            train = training_images(run, data)
             models.append(
                 {
                     "name": name,
@@ -182,13 +185,12 @@ def _cut(grid: Path, size: int) -> np.ndarray:
 def _check(runs: Sequence[Run], out: Path) -> None:
     if not runs:
         raise ChibiError("there is no run to compare")
-    learned = [(run.config.data, run.config.palette, run.config.shape) for run in runs]
-    for run, what in zip(runs, learned, strict=True):
+    for run in runs:
         run.latest()
-        if what != learned[0]:
+        if _learned(run) != _learned(runs[0]):
             raise ChibiError(
-                f"{runs[0].path} learned from {_words(learned[0])}, {run.path} from "
-                f"{_words(what)}: only runs on the same images can be compared"
+                f"{runs[0].path} learned from {_words(runs[0])}, {run.path} from {_words(run)}: "
+                f"only runs on the same images can be compared"
             )
     if out.exists() and not out.is_dir():
         raise ChibiError(f"{out} is a file: choose a folder for the report")
@@ -196,10 +198,17 @@ def _check(runs: Sequence[Run], out: Path) -> None:
         raise ChibiError(f"{out} holds other files: choose a new or an empty folder")
 
 
-def _words(learned: tuple[str, str, tuple[int, int]]) -> str:
-    data, palette, (height, width) = learned
+def _learned(run: Run) -> tuple[str, str, tuple[int, int]]:
+    """What tells the images of one run from those of another, wherever they lie."""
+    known, config = run.data(), run.config
+    return known.get("fingerprint", config.data), config.palette, config.shape
+
+
+def _words(run: Run) -> str:
+    height, width = run.config.shape
     size = f"{height}" if height == width else f"{height} x {width}"
-    return f"{data} ({palette}, {size} px)"
+    place = run.data().get("folder", run.config.data)
+    return printable(f"{place} ({run.config.palette}, {size} px)")
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

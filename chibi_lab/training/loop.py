@@ -30,7 +30,10 @@ from chibi_lab.data import (
     open_loader,
     open_training,
 )
+from chibi_lab.data.folder import changes
+from chibi_lab.data.open import last_place
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import printable
 from chibi_lab.training.checkpoint import (
     Part,
     read_checkpoint,
@@ -103,8 +106,9 @@ def begin(
         run = Run(out, config)
         engine.wait()
     if images is None:
+        known = run.data()
         images = open_training(
-            config.data,
+            last_place(config.data, known),
             config.size,
             config.count,
             config.palette,
@@ -113,15 +117,16 @@ def begin(
         )
         if engine.is_first:
             for skipped in images.manifest.get("skipped", []):
-                tqdm.write(
-                    f"left out {skipped['path']}: {skipped['reason']}", file=sys.stderr
-                )
+                line = f"left out {skipped['path']}: {skipped['reason']}"
+                tqdm.write(printable(line), file=sys.stderr)
+            if changed := changes(known, images.manifest):
+                tqdm.write(changed, file=sys.stderr)
     config.check_images((images.size, images.width), images.schema)
     share = engine.rank, engine.ranks
     loader = open_loader(images, config.batch, config.seed, engine.device, share)
     if engine.is_first:
-        known = {} if images.schema is None else {"schema": images.schema.to_json()}
-        run.create({**images.manifest, **known})
+        schema = {} if images.schema is None else {"schema": images.schema.to_json()}
+        run.create({**images.manifest, **schema, "data": config.data})
         engine.wait()
     return run, loader
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from chibi_lab.data import AttributeSchema
+from chibi_lab.data import AttributeSchema, style_names
 from chibi_lab.errors import ChibiError
 from chibi_lab.training.config import TrainingConfig, config_from_json
 
@@ -148,10 +148,13 @@ class Run:
             "images", "minutes", "device", "tensorboard",
             "log_every", "sample_every", "checkpoint_every",
         }  # fmt: skip
+        # Folders may be moved: what they hold is compared when they are opened.
+        folders = not {before.data, now.data} & {*style_names()}
         changed = [
             f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"
             for field in fields(before)
             if field.name not in free
+            and not (field.name == "data" and folders)
             and getattr(before, field.name) != getattr(now, field.name)
         ]
         if changed:
@@ -159,12 +162,16 @@ class Run:
                 f"{self.path} was trained otherwise ({'; '.join(changed)})"
             )
 
+    def data(self) -> dict[str, Any]:
+        """Where the images come from, as ``data.json`` says; empty without that file."""
+        file = self.path / "data.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
     def schema(self) -> AttributeSchema | None:
         """The attributes that the model can be asked for; None if it draws without wishes."""
         if not getattr(self.config, "conditional", False):
             return None
-        file = self.path / "data.json"
-        known = json.loads(file.read_text(encoding="utf-8")).get("schema")
+        known = self.data().get("schema")
         return None if known is None else AttributeSchema.from_json(known)
 
     def stats(self) -> list[dict[str, float]]:
