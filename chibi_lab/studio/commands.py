@@ -202,7 +202,7 @@ class Invert:
     """Find the avatar that comes nearest to a picture, and keep it in a file."""
 
     picture: Positional[Path]
-    """A PNG, JPEG, WebP, GIF or BMP file."""
+    """A picture file, in any format that `chibi_lab.data` reads."""
     size: int = 512
     """Height in pixels, 64 to 1024."""
     overwrite: bool = False
@@ -412,11 +412,14 @@ def _searched(session: "Session", file: Path) -> "Candidate":
 
 def _stored(file: Path) -> tuple[tuple[int, int], bool]:
     """Width and height of a picture as it is stored, and whether it is transparent anywhere."""
-    from chibi_lab.data.decode import FORMATS
+    from chibi_lab.data.decode import picture_formats
     from chibi_lab.studio.opening import open_picture
 
     open_picture(file, (1, 1))  # complains of what is no picture
-    with open_file(file) as opened, Image.open(opened, formats=FORMATS) as picture:
+    with (
+        open_file(file) as opened,
+        Image.open(opened, formats=picture_formats()) as picture,
+    ):
         return picture.size, picture.has_transparency_data
 
 

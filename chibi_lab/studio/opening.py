@@ -25,7 +25,7 @@ def open_picture(path: Path | str, shape: tuple[int, int]) -> Tensor:
     animation the first frame counts.
 
     Args:
-        path: A PNG, JPEG, WebP, GIF or BMP file.
+        path: A picture file, in any format that `chibi_lab.data` reads.
         shape: Height and width wanted.
 
     Returns:
@@ -50,7 +50,7 @@ def open_uploaded(data: bytes, shape: tuple[int, int]) -> Tensor:
     """Read a picture that came as bytes, as :func:`open_picture` reads a file.
 
     Args:
-        data: A PNG, JPEG, WebP, GIF or BMP file.
+        data: A picture file, in any format that `chibi_lab.data` reads.
         shape: Height and width wanted.
 
     Returns:
