@@ -1,6 +1,7 @@
 """The book's files fit together: contents, committed outputs, pictures, nothing remote."""
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -12,8 +13,11 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError
 from PIL import Image
 
+import address
 import chibi_book
 import draw_gallery
 import keep_outputs
@@ -178,6 +182,7 @@ def small_book(tmp_path: Path) -> Path:
     for name in (
         "_config.yml",
         "constraints.txt",
+        "pyproject.toml",
         "book/references.bib",
         "book/images/favicon.svg",
     ):
@@ -201,6 +206,7 @@ def small_book(tmp_path: Path) -> Path:
 def test_plain_build_is_strict_and_notices_a_changed_package(small_book: Path) -> None:
     first = build(small_book)
     assert first.returncode == 0, first.stdout
+    assert re.search(r"chapter 1 of \d+: one", first.stdout)
     assert re.search(r"\d s  all chapters", first.stdout)
     html = small_book / "_build" / "html"
     page = (html / "one.html").read_text(encoding="utf-8")
@@ -369,3 +375,37 @@ def test_the_tables_of_changes_are_those_that_were_measured(benchmark: str) -> N
             f"{prior:.1f} | {density:.1f} | {row['seconds'] or '–'}"
         )
         assert f"| {row['change']} | {figures} |" in text
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_address_is_that_of_the_project(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / name
+    shutil.copyfile(BOOK / name, copy)
+    address.write_address(copy)
+    assert nbformat.read(copy, as_version=4) == read(name), "run make address"
+
+
+def test_the_address_stands_nowhere_else() -> None:
+    files = ["README.md", "_config.yml", "Makefile", "CONTRIBUTING.md"]
+    pages = [*BOOK.glob("*.md"), *(ROOT / name for name in files)]
+    for page in pages:
+        assert address.address() not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_a_cell_that_stalls_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(NotebookClient, "_async_handle_timeout", chibi_book.give_up)
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import time\ntime.sleep(60)")]
+    )
+    client = NotebookClient(notebook, timeout=1, kernel_name="python3")
+    with pytest.raises(CellTimeoutError, match=r"after 1 seconds: .*'import time'"):
+        client.execute()
+
+
+def test_of_a_stalled_cell_a_build_shows_the_last_line() -> None:
+    text = "Executing notebook failed: Traceback\nCellTimeoutError: given up after 9 seconds\n"
+    record = logging.LogRecord("sphinx", logging.WARNING, "", 0, text, (), None)
+    assert chibi_book.StalledCell().filter(record)
+    assert record.getMessage() == "given up after 9 seconds"

@@ -155,8 +155,14 @@ class StalledCell(python_logging.Filter):
 
 
 def set_address(app: Sphinx, config: Config) -> None:
-    """Link the pages to the repository."""
-    config.html_theme_options["repository_url"] = address()
+    """Link the pages to the repository; ``_config.yml`` would say its address once more."""
+    config.html_theme_options |= {
+        "repository_url": address(),
+        "repository_branch": "main",
+        "path_to_docs": "book",
+        "use_repository_button": True,
+        "use_issues_button": True,
+    }
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
