@@ -288,8 +288,6 @@ class Evaluate:
     """Measure distances in a network's features that knows nothing of avatars, too."""
     data: str | None = None
     """Where the pictures are now, if they were moved since the training."""
-    inception_weights: Path | None = None
-    """A file with Inception's weights, to measure the standard FID, too."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -299,14 +297,7 @@ class Evaluate:
         from chibi_lab.evaluation import evaluate
         from chibi_lab.evaluation.table import table
 
-        result = evaluate(
-            run,
-            self.count,
-            self.seed,
-            self.neutral,
-            self.inception_weights,
-            self.data,
-        )
+        result = evaluate(run, self.count, self.seed, self.neutral, self.data)
         print(json.dumps(result, indent=2) if self.json else table(result))
 
 

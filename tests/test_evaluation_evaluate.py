@@ -42,7 +42,7 @@ def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
     assert result.keys() == {
         "format", "run", "kind", "images_seen", "count", "sets", "held_out", "searched",
         "reconstructed", "seed", "figures", "real", "real_interval", "attributes",
-        "neutral", "inception", "notes",
+        "neutral", "notes",
     }  # fmt: skip
     coding = CODING if kind == "vae" else set()
     asking = ASKING if kind == "modern-gan" else set()
@@ -155,7 +155,6 @@ def test_further_spaces_have_their_own_figures(
     # The test images are the training images here, and the drawing has hardly begun.
     assert neutral["real"]["frechet"] < neutral["figures"]["frechet"]["low"]
     assert "neutral frechet" in table(result)
-    assert result["inception"] is None
 
 
 def test_a_model_that_draws_its_training_images_is_found_out(

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -22,7 +21,7 @@ from chibi_lab.evaluation.sets import (
     leave_out_interval,
     neighbourhoods,
 )
-from chibi_lab.evaluation.spaces import inception_space, neutral_space
+from chibi_lab.evaluation.spaces import neutral_space
 from chibi_lab.training import Run
 
 SEARCHED = 100_000  # training images among which copies are looked for, at most
@@ -65,7 +64,7 @@ class Reference:
         judge: Reads attributes.
         real: Images of the test split, that no run has seen.
         others: As many others of them.
-        spaces: Feature spaces under the keys of the result: "judge", "neutral", "inception".
+        spaces: Feature spaces under the keys of the result: "judge", "neutral".
     """
 
     judge: Judge
@@ -103,11 +102,7 @@ class Reference:
 
 
 def open_reference(
-    run: Run,
-    count: int,
-    neutral: bool = False,
-    inception_weights: Path | None = None,
-    data: str | None = None,
+    run: Run, count: int, neutral: bool = False, data: str | None = None
 ) -> Reference:
     """Open the real images to measure a run with, and their features.
 
@@ -116,7 +111,6 @@ def open_reference(
         count: How many real images to compare with, at most.
         data: As in :func:`evaluate`.
         neutral: As in :func:`evaluate`.
-        inception_weights: As in :func:`evaluate`.
 
     Raises:
         ChibiError: As :func:`evaluate`.
@@ -124,11 +118,8 @@ def open_reference(
     if count < 2:
         raise ChibiError(f"count is {count}: it must be at least 2")
     check_square(*run.config.shape)
-    further = {}  # first, since what is missing should be said before anything takes time
-    if neutral:
-        further["neutral"] = neutral_space()
-    if inception_weights is not None:
-        further["inception"] = inception_space(inception_weights)
+    # First, since what is missing should be said before anything takes time.
+    space = neutral_space() if neutral else None
     judge = load_judge(pretrained.path("judge") / "judge.safetensors")
     images = _open_again(run, "test", 2 * count, data)
     half = min(count, len(images) // 2)
@@ -145,9 +136,9 @@ def open_reference(
             OF_JUDGE,
         )
     }
-    for key, space in further.items():
+    if space is not None:
         features = space.kept_features(real), space.kept_features(others)
-        spaces[key] = _measured(space.name, space.features, features, OF_ALL)
+        spaces["neutral"] = _measured(space.name, space.features, features, OF_ALL)
     return Reference(judge, real, others, spaces)
 
 

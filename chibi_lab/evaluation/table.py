@@ -47,11 +47,10 @@ def figure_rows(
          result["real_interval"].get(name))
         for name, figure in result["figures"].items()
     ]  # fmt: skip
-    for key in ("neutral", "inception"):
-        part = result[key]
-        for name, figure in (part or {"figures": {}})["figures"].items():
-            best, interval = part["real"][name], part["real_interval"][name]
-            rows.append((f"{key} {name}", figure, best, interval))
+    part = result["neutral"] or {"figures": {}}
+    for name, figure in part["figures"].items():
+        best, interval = part["real"][name], part["real_interval"][name]
+        rows.append((f"neutral {name}", figure, best, interval))
     return rows
 
 
