@@ -1,5 +1,6 @@
 """One run measured by the judge: the figures of ``chibi-lab evaluate``."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +81,7 @@ def evaluate(
 
     Raises:
         ChibiError: If the run has no checkpoint or draws images that are not square, there are not
-            two real images, count is less than 2, or an extra is missing.
+            two real images, count is not 2 to 10,000, or an extra is missing.
     """
     run.latest()  # says so at once if there is none
     reference = open_reference(run, count, neutral, data)
@@ -168,7 +169,18 @@ def measure(
                 "real": space.best,
                 "real_interval": space.interval,
             }
-    return result
+    return plain(result)
+
+
+def plain(value: Any) -> Any:
+    """A result as all JSON can hold it: no NaN, no name of a file that is no text."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _wishes(run: Run, reference: Reference) -> np.ndarray | None:

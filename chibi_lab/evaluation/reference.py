@@ -12,10 +12,10 @@ from chibi_lab.data import ImageSet, open_images
 from chibi_lab.data.folder import changes
 from chibi_lab.data.open import last_place
 from chibi_lab.errors import ChibiError
+from chibi_lab.evaluation.distances import LEAST_HELD_OUT
 from chibi_lab.evaluation.features import Pictures, check_square
 from chibi_lab.evaluation.judge import Judge, load_judge
 from chibi_lab.evaluation.sets import (
-    NEIGHBOURS,
     frechet_distance,
     kernel_distance,
     leave_out_interval,
@@ -25,6 +25,8 @@ from chibi_lab.evaluation.spaces import neutral_space
 from chibi_lab.training import Run
 
 SEARCHED = 100_000  # training images among which copies are looked for, at most
+MOST = 10_000  # images in a set: the distances of all pairs take memory and time
+LEAST = 100  # images on either side for shares of neighbourhoods: of a handful they say nothing
 OF_ALL = ("frechet", "kernel")  # figures that every space has
 OF_JUDGE = (*OF_ALL, "precision", "recall", "density", "coverage")
 
@@ -89,9 +91,14 @@ class Reference:
                     f"the Fréchet distance{of} needs {least:,} images on either side: there are "
                     f"{len(self.real):,} real ones, and {count:,} were drawn"
                 )
-        if fewer <= NEIGHBOURS:
+        if fewer < LEAST:
             notes.append(
-                f"precision, recall, density and coverage need {NEIGHBOURS + 1} images"
+                f"precision, recall, density and coverage need {LEAST} images on either side"
+            )
+        if len(self.others) < LEAST_HELD_OUT:
+            notes.append(
+                f"whether samples are copies is said beside {LEAST_HELD_OUT} held-out images: "
+                f"there are {len(self.others):,}"
             )
         if not self.readable:
             notes.append(
@@ -115,8 +122,8 @@ def open_reference(
     Raises:
         ChibiError: As :func:`evaluate`.
     """
-    if count < 2:
-        raise ChibiError(f"count is {count}: it must be at least 2")
+    if not 2 <= count <= MOST:
+        raise ChibiError(f"count is {count}: it must be 2 to {MOST:,}")
     check_square(*run.config.shape)
     # First, since what is missing should be said before anything takes time.
     space = neutral_space() if neutral else None
@@ -176,7 +183,7 @@ def set_figures(real: Tensor, drawn: Tensor, names: tuple[str, ...]) -> Figures:
         found["frechet"] = frechet_distance(real, drawn)
     if fewer >= 2:
         found["kernel"] = kernel_distance(real, drawn)
-    if "coverage" in names and fewer > NEIGHBOURS:
+    if "coverage" in names and fewer >= LEAST:
         found |= neighbourhoods(real, drawn)
     return found
 
