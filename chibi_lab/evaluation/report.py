@@ -90,11 +90,10 @@ def compare(
     out = Path(out)
     _check(runs, out)
     names = _names(runs)
-    with tqdm(total=len(runs) + 1, desc="comparing", unit="run", leave=False) as bar:
-        reference = open_reference(runs[0], count, neutral, data=data)
-        pictures = {"real": _grid(to_float(reference.real.images[:SHOWN]))}
-        bar.update()
-        models = []
+    reference = open_reference(runs[0], count, neutral, data=data)
+    pictures = {"real": _grid(to_float(reference.real.images[:SHOWN]))}
+    models = []
+    with tqdm(total=len(runs), desc="comparing", unit="run", leave=False) as bar:
         for name, run in zip(names, runs, strict=True):
             train = training_images(run, data)
             models.append(
