@@ -12,7 +12,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from itertools import takewhile
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 REHEARSED_IMAGES, REHEARSED_STEPS = 256, 16  # as long as from one penalty to the next
 MAX_SAMPLES = 4096
+DESCRIPTION = "Draw chibi avatars, train a GAN or a VAE on them, sample and compare."
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 BROKEN_PIPE = 141  # and of one that wrote to nobody
 PATHS = tyro.constructors.ConstructorRegistry()
@@ -367,20 +370,20 @@ class Verify:
         print(json.dumps(found.to_json(), indent=2) if self.json else found.report())
 
 
-Command = (
-    Annotated[Render, subcommand("render")]
-    | Annotated[Train, subcommand("train")]
-    | Annotated[Sample, subcommand("sample")]
-    | Annotated[Compare, subcommand("compare")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Create, subcommand("create")]
-    | Annotated[Edit, subcommand("edit")]
-    | Annotated[Invert, subcommand("invert")]
-    | Annotated[Animate, subcommand("animate")]
-    | Annotated[OpenStudio, subcommand("studio")]
-    | Annotated[Verify, subcommand("verify")]
-)
+COMMANDS = {
+    "render": Render,
+    "train": Train,
+    "sample": Sample,
+    "compare": Compare,
+    "evaluate": Evaluate,
+    "export": Export,
+    "create": Create,
+    "edit": Edit,
+    "invert": Invert,
+    "animate": Animate,
+    "studio": OpenStudio,
+    "verify": Verify,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -410,14 +413,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    said = io.StringIO()
+    arguments, said = _with_config(arguments), io.StringIO()
+    named = arguments[:1] and COMMANDS.get(arguments[0])
+    every = [Annotated[kind, subcommand(name)] for name, kind in COMMANDS.items()]
     try:
         with contextlib.redirect_stderr(said):
             command = tyro.cli(
-                Command,
-                prog="chibi-lab",
-                description="Draw chibi avatars, train a GAN or a VAE on them, sample and compare.",
-                args=_with_config(arguments),
+                named or reduce(or_, every),  # one alone is read in half of the time
+                prog=f"chibi-lab {arguments[0]}" if named else "chibi-lab",
+                description=None if named else DESCRIPTION,
+                args=arguments[bool(named) :],
                 registry=PATHS,
             )
     except SystemExit as stop:  # tyro's --help (0) or its complaint (2), or a path's
