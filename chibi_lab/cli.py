@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -11,9 +12,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from itertools import takewhile
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import tyro
 from tyro.conf import (
@@ -47,8 +50,35 @@ if TYPE_CHECKING:
 
 REHEARSED_IMAGES, REHEARSED_STEPS = 256, 16  # as long as from one penalty to the next
 MAX_SAMPLES = 4096
+DESCRIPTION = "Draw chibi avatars, train a GAN or a VAE on them, sample and compare."
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 BROKEN_PIPE = 141  # and of one that wrote to nobody
+PATHS = tyro.constructors.ConstructorRegistry()
+
+
+@PATHS.primitive_rule
+def _path(
+    about: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
+    """How every path of the command line is read: ``~`` expanded, an empty one refused."""
+    if about.type is not Path:
+        return None
+
+    def read(words: list[str]) -> Path:
+        try:
+            return place(words[0])
+        except (
+            ChibiError
+        ) as error:  # which tyro would forget where None is allowed, too
+            raise SystemExit(str(error)) from None
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
 
 
 @dataclass(frozen=True)
@@ -288,8 +318,6 @@ class Evaluate:
     """Measure distances in a network's features that knows nothing of avatars, too."""
     data: str | None = None
     """Where the pictures are now, if they were moved since the training."""
-    inception_weights: Path | None = None
-    """A file with Inception's weights, to measure the standard FID, too."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -299,14 +327,7 @@ class Evaluate:
         from chibi_lab.evaluation import evaluate
         from chibi_lab.evaluation.table import table
 
-        result = evaluate(
-            run,
-            self.count,
-            self.seed,
-            self.neutral,
-            self.inception_weights,
-            self.data,
-        )
+        result = evaluate(run, self.count, self.seed, self.neutral, self.data)
         print(json.dumps(result, indent=2) if self.json else table(result))
 
 
@@ -349,20 +370,20 @@ class Verify:
         print(json.dumps(found.to_json(), indent=2) if self.json else found.report())
 
 
-Command = (
-    Annotated[Render, subcommand("render")]
-    | Annotated[Train, subcommand("train")]
-    | Annotated[Sample, subcommand("sample")]
-    | Annotated[Compare, subcommand("compare")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Create, subcommand("create")]
-    | Annotated[Edit, subcommand("edit")]
-    | Annotated[Invert, subcommand("invert")]
-    | Annotated[Animate, subcommand("animate")]
-    | Annotated[OpenStudio, subcommand("studio")]
-    | Annotated[Verify, subcommand("verify")]
-)
+COMMANDS = {
+    "render": Render,
+    "train": Train,
+    "sample": Sample,
+    "compare": Compare,
+    "evaluate": Evaluate,
+    "export": Export,
+    "create": Create,
+    "edit": Edit,
+    "invert": Invert,
+    "animate": Animate,
+    "studio": OpenStudio,
+    "verify": Verify,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -372,42 +393,104 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line after the program's name; by default the process's own.
 
     Returns:
-        Exit code: 0 done, 2 wrong use or unfit data (one line on stderr says what), 130 stopped
-        by Ctrl-C, 141 if nobody reads the output.
+        Exit code: 0 done, 2 wrong use, unfit data or a machine too small (one line on stderr says
+        what), 130 stopped by Ctrl-C, 141 if nobody reads the output.
     """
-    said = io.StringIO()
-    for stream in (sys.stdout, sys.stderr):  # a name may hold what they cannot say
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
+    code, line = 0, ""
+    try:
+        _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # more would only disturb the end
+        code, line = INTERRUPTED, "stopped"
+    except BrokenPipeError:  # whoever read has left
+        code = BROKEN_PIPE
+    except Exception as error:
+        code, line = 2, _explained(error)
+        if not line:  # a fault of ours
+            raise
+    return _close_streams(code, line)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    arguments, said = _with_config(arguments), io.StringIO()
+    named = arguments[:1] and COMMANDS.get(arguments[0])
+    every = [Annotated[kind, subcommand(name)] for name, kind in COMMANDS.items()]
     try:
         with contextlib.redirect_stderr(said):
             command = tyro.cli(
-                Command,
-                prog="chibi-lab",
-                description="Draw chibi avatars, train a GAN or a VAE on them, sample and compare.",
-                args=_with_config(sys.argv[1:] if arguments is None else arguments),
+                named or reduce(or_, every),  # one alone is read in half of the time
+                prog=f"chibi-lab {arguments[0]}" if named else "chibi-lab",
+                description=None if named else DESCRIPTION,
+                args=arguments[bool(named) :],
+                registry=PATHS,
             )
-        command.run()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has left. Python would flush once more at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except ChibiError as error:
-        rank = f" rank {os.environ['RANK']}:" if "RANK" in os.environ else ""
-        # In one piece, since other ranks write too.
-        line = "".join(c if c.isprintable() else " " for c in str(error))
-        sys.stderr.write(f"chibi-lab:{rank} {line}\n")
-        return 2
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # more would only disturb the end
-        print("chibi-lab: stopped", file=sys.stderr)
-        return INTERRUPTED
-    except SystemExit as stop:  # tyro's --help (0) or its complaint (2)
+    except SystemExit as stop:  # tyro's --help (0) or its complaint (2), or a path's
         if stop.code:
-            print(f"chibi-lab: {_one_line(said.getvalue())}", file=sys.stderr)
-        return int(stop.code or 0)
-    return 0
+            own = stop.code if isinstance(stop.code, str) else ""
+            raise ChibiError(own or _one_line(said.getvalue())) from None
+        return
+    command.run()
+
+
+def _explained(error: Exception) -> str:
+    """What went wrong in one line, if it is for the person who called; "" if it is a fault."""
+    kind = type(error).__name__
+    # PyTorch says only in words that the processor's memory was not enough.
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "you tried to allocate" in str(error)
+    ):  # fmt: skip
+        return (
+            "not enough memory: choose a smaller --batch, --channels, --size or --count"
+        )
+    if isinstance(error, RecursionError):
+        return "what was read is nested too deeply"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'cannot go on'}: {error.strerror or error or kind}"
+    return str(error) if isinstance(error, ChibiError) else ""
+
+
+def _open_streams() -> None:
+    """Standard streams that can be written to, whatever they were given."""
+    for number in (0, 1, 2):
+        try:
+            _ = os.write(number, b"") if number else os.fstat(number)
+        except OSError as error:
+            # What is opened next would get the number of a closed one, and with it what is
+            # printed. That no more progress can be shown is no reason to stop.
+            if number == 2 or error.errno == errno.EBADF:
+                os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may be no text
+
+
+def _close_streams(code: int, line: str) -> int:
+    """Say a last line; the exit code, another one where nothing more can be said on stdout."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _silence(sys.stdout)
+        if not code and isinstance(error, BrokenPipeError):
+            code = BROKEN_PIPE
+        elif not code:
+            code, line = 2, f"cannot write the output: {error.strerror}"
+    rank = f" rank {os.environ['RANK']}:" if "RANK" in os.environ else ""
+    text = "".join(c if c.isprintable() else " " for c in line)
+    try:
+        if line:  # in one piece, since other ranks write too
+            sys.stderr.write(f"chibi-lab:{rank} {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        _silence(sys.stderr)
+    return code
+
+
+def _silence(stream: TextIO) -> None:
+    """Let Python not try again at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _train(
@@ -490,12 +573,12 @@ def _with_config(arguments: Sequence[str]) -> list[str]:
         ChibiError: If the file is no config, or one of another kind.
     """
     arguments = list(arguments)
-    place = next((i for i, a in enumerate(arguments) if a.startswith("--config")), None)
-    if arguments[:1] != ["train"] or len(arguments) < 2 or place is None:
+    index = next((i for i, a in enumerate(arguments) if a.startswith("--config")), None)
+    if arguments[:1] != ["train"] or len(arguments) < 2 or index is None:
         return arguments
-    _, given, name = arguments[place].partition("=")
-    name = name if given else "".join(arguments[place + 1 : place + 2])
-    config = read_config(Path(name))
+    _, given, name = arguments[index].partition("=")
+    name = name if given else "".join(arguments[index + 1 : index + 2])
+    config = read_config(place(name))
     if config.kind != arguments[1]:
         raise ChibiError(
             f"{name} is the config of a {config.kind}, not of a {arguments[1]}"

@@ -17,6 +17,7 @@ from PIL import Image
 
 from chibi_lab import cli, pretrained
 from chibi_lab.cli import main
+from chibi_lab.errors import ChibiError
 from chibi_lab.studio import grid
 from chibi_lab.training import Run, sample
 from chibi_lab.training.loop import write_timelapse
@@ -177,36 +178,128 @@ def test_an_avatar_waits_for_no_module_that_draws_none(tmp_path: Path) -> None:
     assert said.stdout.splitlines()[-1] == "set()"
 
 
+REFUSED = [
+    "train gan --out=run --size=3",
+    "sample run --out=a.png --sead=1",
+    "sample nowhere --out=a.png",
+    "export nowhere --out=run",
+    "evaluate nowhere",
+    "compare here there --out=report",
+    "verify nothing.png",
+    "edit nothing.png --set=hair=none --out=a.png",
+    "invert nothing.png --out=a.png",
+    "animate nothing.png --out=a.webp",
+    "create --candidate=0 --out=a.png",
+    "create --out=a.jpg",
+]
+
+
+def test_help_and_refusals_do_not_wait_for_pytorch(tmp_path: Path) -> None:
+    program = f"""
+import sys
+from chibi_lab.cli import main
+assert main(["--help"]) == main(["train", "gan", "--help"]) == 0
+assert "torch" not in sys.modules, "help"
+for command in {REFUSED}:
+    assert main(command.split()) == 2, command
+    assert "torch" not in sys.modules, command
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
 @pytest.mark.parametrize(
-    ("command", "code"),
+    ("command", "code", "said"),
     [
-        ("--help", 0),
-        ("train gan --help", 0),
-        ("train gan --out=run --size=3", 2),
-        ("sample run --out=a.png --sead=1", 2),
-        ("sample nowhere --out=a.png", 2),
-        ("export nowhere --out=run", 2),
-        ("evaluate nowhere", 2),
-        ("compare here there --out=report", 2),
-        ("verify nothing.png", 2),
-        ("edit nothing.png --set=hair=none --out=a.png", 2),
-        ("invert nothing.png --out=a.png", 2),
-        ("animate nothing.png --out=a.webp", 2),
-        ("create --candidate=0 --out=a.png", 2),
-        ("create --out=a.jpg", 2),
+        ("--help >&-", 0, ""),
+        ("--help >&- 2>&- <&-", 0, ""),
+        ("--help >/dev/full", 2, "chibi-lab: cannot write the output: No space left"),
+        ("--help | true", 141, ""),
+        ("--help 2>/dev/full >/dev/null", 0, ""),
+        ("nothing 2>&-", 2, ""),
+        ("nothing 2>/dev/full", 2, ""),
+        ("nothing 2>&1 | true", 2, ""),
+        ("nothing >&-", 2, "chibi-lab: Unrecognized options: nothing"),
     ],
 )
-def test_help_and_refusals_do_not_wait_for_pytorch(
-    command: str, code: int, tmp_path: Path
-) -> None:
-    program = (
-        "import sys; from chibi_lab.cli import main; "
-        f"assert main({command.split()}) == {code}; "
-        "sys.exit('torch' in sys.modules)"
+def test_closed_and_full_streams_are_borne(command: str, code: int, said: str) -> None:
+    shell = f"set -o pipefail; {sys.executable} -m chibi_lab {command}"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, text=True, env=environment
     )
-    assert subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True
-    ).returncode == 0  # fmt: skip
+    assert ended.returncode == code
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == bool(said), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "a.png"), "a.png: No space left on"),
+        (OSError(5, "Input/output error"), "cannot go on: Input/output error"),
+        (
+            MemoryError(),
+            "not enough memory: choose a smaller --batch, --channels, --si",
+        ),
+        (torch.OutOfMemoryError("CUDA"), "not enough memory: choose a smaller --batch"),
+        (
+            RuntimeError("can't allocate memory: you tried to allocate 9"),
+            "not enough m",
+        ),
+        (RecursionError("maximum depth"), "what was read is nested too deeply"),
+        (ChibiError("a\x1b[31m\nb \udcff"), "a [31m b "),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: Exception,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    complaint: Callable[[list[str]], str],
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.Evaluate, "run", fail)
+    assert complaint(["evaluate", "run"]).startswith(f"chibi-lab: {line}")
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(cli.Evaluate, "run", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["evaluate", "run"])
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["sample", "", "--out=a.png"], "'' is no name of a file or a folder"),
+        (["compare", "a", "", "--out=b"], "'' is no name of a file or a folder"),
+        (["sample", "--pretrained=gan", "--out="], "'' is no name of a file or a fo"),
+        (["train", "gan", "--out=a", "--config="], "'' is no name of a file or a fo"),
+        (["edit", "a.png", "--mix=~nobody_/b", "--out=c.png"], "~nobody_/b: no such home"),
+        (["studio", "~/pictures"], "{home}/pictures is no folder that exists"),
+        (["sample", "~/run", "--out=a.png"], "{home}/run is not a run"),
+        (["sample", "--pretrained=gan", "--out=~/no/a.png"], "there is no folder {home}"),
+        (["compare", "~/a", "~/b", "--out=c"], "{home}/a is not a run"),
+        (["train", "vae", "--out=a", "--config", "~/c.json"], "{home}/c.json"),
+    ],
+)  # fmt: skip
+def test_a_path_is_read_alike_in_every_command(
+    command: list[str], line: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, complaint: Callable[[list[str]], str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert line.format(home=tmp_path) in complaint(command)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compare_writes_a_report(tmp_path: Path, runs: dict[str, Path]) -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,13 @@ from chibi_lab import pretrained
 from chibi_lab.cli import main
 from chibi_lab.data import ImageSet, load_avatars, split_seeds, to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import active_units, compare, evaluate, reference
+from chibi_lab.evaluation import (
+    active_units,
+    compare,
+    evaluate,
+    memorisation,
+    reference,
+)
 from chibi_lab.evaluation.spaces import Space
 from chibi_lab.evaluation.table import table
 from chibi_lab.training import (
@@ -42,7 +50,7 @@ def test_evaluate_gives_the_same_figures_as_json_and_as_a_table(
     assert result.keys() == {
         "format", "run", "kind", "images_seen", "count", "sets", "held_out", "searched",
         "reconstructed", "seed", "figures", "real", "real_interval", "attributes",
-        "neutral", "inception", "notes",
+        "neutral", "notes",
     }  # fmt: skip
     coding = CODING if kind == "vae" else set()
     asking = ASKING if kind == "modern-gan" else set()
@@ -103,11 +111,13 @@ def test_few_own_pictures_leave_figures_out_and_say_why(
     assert asked == [("own", "test"), ("own", "train")]
     assert (result["held_out"], result["count"]) == (3, 20)
     left_out = {name for name, figure in result["figures"].items() if figure is None}
-    assert left_out == {"frechet"} | AROUND
+    assert left_out == {"frechet", "copied"} | AROUND
     assert result["attributes"] is None
     assert (
         "needs 257 images on either side: there are 3 real ones" in result["notes"][0]
     )
+    assert any("density and coverage need 100 images" in n for n in result["notes"])
+    assert any("beside 100 held-out images: there are 3" in n for n in result["notes"])
     assert any("the judge learned" in note for note in result["notes"])
     assert "note: the Fréchet distance" in table(result)
 
@@ -116,13 +126,41 @@ def test_one_test_picture_is_too_few(
     small: Run,
     plain: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    complaint: Callable[[list[str]], str],
 ) -> None:
     monkeypatch.setattr(reference, "open_images", lambda *_, **__: plain.select([0]))
-    assert main(["evaluate", str(small.path)]) == 2
-    assert "own has 1 test image: at least 2 are needed" in capsys.readouterr().err
-    assert main(["evaluate", str(small.path), "--count", "1"]) == 2
-    assert "count is 1: it must be at least 2" in capsys.readouterr().err
+    line = complaint(["evaluate", str(small.path)])
+    assert "own has 1 test image: at least 2 are needed" in line
+
+
+@pytest.mark.parametrize("count", ["1", "-5", "100000000"])
+def test_a_count_out_of_range_is_refused_at_once(
+    count: str, small: Run, tmp_path: Path, complaint: Callable[[list[str]], str]
+) -> None:
+    run, out = str(small.path), tmp_path / "report"
+    for command in (["evaluate", run], ["compare", run, run, f"--out={out}"]):
+        line = complaint([*command, "--count", count])
+        assert f"count is {count}: it must be 2 to 10,000" in line
+    assert not out.exists()
+
+
+def test_real_pictures_are_not_called_copies_for_being_few() -> None:
+    avatars = to_float(load_avatars(size=32, seeds=range(300), progress=False).images)
+    few, enough = (
+        memorisation(avatars[200:], avatars[:100], avatars[100 : 100 + held_out])
+        for held_out in (99, 100)
+    )
+    assert few.copied is None
+    assert 0 <= enough.copied < 0.2
+
+
+def test_what_no_json_can_hold_becomes_null() -> None:
+    given = {"a": [math.nan, math.inf, 1.5, 2, None], "b": "x\udcff", "c": {"d": True}}
+    assert measuring.plain(given) == {
+        "a": [None, None, 1.5, 2, None],
+        "b": r"x\udcff",
+        "c": {"d": True},
+    }
 
 
 def test_images_that_are_not_square_are_refused_before_anything_is_opened(
@@ -155,22 +193,21 @@ def test_further_spaces_have_their_own_figures(
     # The test images are the training images here, and the drawing has hardly begun.
     assert neutral["real"]["frechet"] < neutral["figures"]["frechet"]["low"]
     assert "neutral frechet" in table(result)
-    assert result["inception"] is None
 
 
 def test_a_model_that_draws_its_training_images_is_found_out(
     small: Run, plain: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held_out = load_avatars(size=32, seeds=split_seeds("test", 40), progress=False)
+    held_out = load_avatars(size=32, seeds=split_seeds("test", 200), progress=False)
     monkeypatch.setattr(
         reference,
         "open_images",
         lambda data, size, split, *_, **__: plain if split == "train" else held_out,
     )
-    pixels = to_float(plain.images)
-    honest = evaluate(small, count=20)["figures"]
+    pixels = to_float(plain.images).repeat(2, 1, 1, 1)
+    honest = evaluate(small, count=100)["figures"]
     monkeypatch.setattr(measuring, "draw", lambda network, z: pixels[: len(z)])
-    copied = evaluate(small, count=20)["figures"]
+    copied = evaluate(small, count=100)["figures"]
     assert copied["memorisation"]["value"] == 0 < honest["memorisation"]["low"]
     assert copied["copied"]["value"] == 1 > honest["copied"]["high"]
 

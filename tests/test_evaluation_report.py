@@ -14,7 +14,7 @@ from PIL import Image
 
 from chibi_lab.data import ImageSet, load_avatars, to_float
 from chibi_lab.errors import ChibiError
-from chibi_lab.evaluation import compare, reference
+from chibi_lab.evaluation import compare, reference, report
 from chibi_lab.evaluation.plot import Point, plot
 from chibi_lab.evaluation.report import history
 from chibi_lab.training import GANConfig, Run, VAEConfig, sample, train_gan, train_vae
@@ -221,18 +221,73 @@ def test_a_plot_places_points_on_its_scales() -> None:
     assert "nan" not in plot([("none", [])], "images", "distance", floor=0.01)
 
 
-def test_a_report_is_replaced_but_nothing_else(tmp_path: Path, runs: list[Run]) -> None:
+def test_a_report_of_ours_is_replaced(tmp_path: Path, runs: list[Run]) -> None:
     out = tmp_path / "report"
     compare(runs[:1], out, count=8)
     compare(runs[:1], out, count=9)
     assert json.loads((out / "comparison.json").read_text("utf-8"))["count"] == 9
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(ChibiError, match="holds other files"):
-        compare(runs[:1], tmp_path / "mine", count=8)
-    with pytest.raises(ChibiError, match="is a file"):
-        compare(runs[:1], tmp_path / "mine" / "letter.txt", count=8)
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("name", ["letter.txt", "index.html", "comparison.json"])
+def test_nothing_of_ones_own_is_replaced(
+    name: str, tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "open_reference", None)  # it is not even called
+    own = tmp_path / "mine" / name
+    own.parent.mkdir()
+    own.write_text('{"format": 2}')
+    for out in (own.parent, own):
+        with pytest.raises(ChibiError, match=r"in the way|is no report of ours"):
+            compare(runs[:1], out, count=8)
+    assert own.read_text() == '{"format": 2}'
+    assert [path.name for path in own.parent.iterdir()] == [name]
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "open_reference", None)  # it is not even called
+    (tmp_path / "file").touch()
+    (tmp_path / "index.html").symlink_to(tmp_path / "nowhere")
+    for out in (tmp_path / "file" / "a", tmp_path / ("a" * 300), tmp_path):
+        with pytest.raises(ChibiError, match="cannot"):
+            compare(runs[:1], out, count=8)
+
+
+def test_names_that_collide_share_nothing(tmp_path: Path) -> None:
+    config = GANConfig(**TINY)
+    places = ["x/a-2", "y/a", "z/a", "w/a", "w/a-2"]
+    runs = [Run(tmp_path / place, config) for place in places]
+    assert report._names(runs) == ["a-2", "a", "a-3", "a-4", "a-2-2"]
+
+
+def test_a_time_that_is_no_number_is_null(tmp_path: Path, runs: list[Run]) -> None:
+    shutil.copytree(runs[1].path, tmp_path / "run")
+    stats = tmp_path / "run" / "stats.jsonl"
+    stats.write_text(
+        stats.read_text().replace('"seconds": ', '"seconds": NaN, "was": ')
+    )
+    result = compare([Run.open(tmp_path / "run")], tmp_path / "out", count=8)
+    text = (tmp_path / "out" / "comparison.json").read_text("utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == result
+    assert result["models"][0]["minutes"] is None
+
+
+@pytest.mark.parametrize("what", ["program", "huge", "cut off"])
+def test_a_sample_that_is_no_grid_is_named(
+    what: str, tmp_path: Path, runs: list[Run]
+) -> None:
+    shutil.copytree(runs[1].path, tmp_path / "run")
+    file = tmp_path / "run" / "samples" / "000000064.png"
+    if what == "program":  # which Pillow would hand to Ghostscript
+        Image.new("RGB", (274, 138)).save(file, format="EPS")
+    elif what == "huge":
+        Image.new("1", (34 * 400 + 2, 34 * 400 + 2)).save(file)
+    else:
+        file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ChibiError, match=r"000000064\.png"):
+        compare([Run.open(tmp_path / "run")], tmp_path / "out", count=8)
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_that_cannot_be_compared_are_named(

@@ -12,6 +12,9 @@ SIZE = 32  # pixels: enough to tell two avatars apart, a quarter of the work of 
 COPY_SIZE = 16  # pixels: less blur and noise are left, which would hide a copy
 CHUNK = 256  # pictures whose distances to the whole reference are held at once
 NEIGHBOURS = 50  # as in Carlini et al. (2023)
+# Held-out pictures: with 50 of 2,000, real pictures that copy nothing score up to 0.06, with 10 of
+# 400 up to 0.44.
+LEAST_HELD_OUT = 100
 
 
 def nearest(pictures: Pictures, reference: Pictures) -> tuple[Tensor, Tensor]:
@@ -128,12 +131,14 @@ class Memorisation:
         return float(self.distance.median() / held_out)
 
     @property
-    def copied(self) -> float:
+    def copied(self) -> float | None:
         """Share of the samples that are more like copies than 99 of 100 held-out images are.
 
         A sample counts if its isolation is below the held-out images' first percentile. Pictures
-        that copy nothing score about 0.01.
+        that copy nothing score about 0.01. None where fewer than 100 images were held out.
         """
+        if len(self.held_out_isolation) < LEAST_HELD_OUT:
+            return None
         limit = self.held_out_isolation.quantile(0.01)
         return float((self.isolation < limit).float().mean())
 

@@ -1,7 +1,7 @@
 """One run measured by the judge: the figures of ``chibi-lab evaluate``."""
 
+import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,6 @@ def evaluate(
     count: int = 2_000,
     seed: int = 0,
     neutral: bool = False,
-    inception_weights: Path | None = None,
     data: str | None = None,
 ) -> dict[str, Any]:
     """Measure what a run draws against real images that it has not seen.
@@ -53,7 +52,6 @@ def evaluate(
         count: Images in a set, and real ones to compare with.
         seed: Seed of the latents.
         neutral: Measure distances in a network's features that knows nothing of avatars, too.
-        inception_weights: A file with Inception's weights, to measure the standard FID, too.
         data: Where the pictures are now that the run learned from, if they were moved.
 
     Returns:
@@ -76,17 +74,17 @@ def evaluate(
         of the further set of ``real`` images. For a conditional model also the share ``read_back``,
         and what is ``readable``, the share read right off the real images.
 
-        Under ``neutral`` and ``inception``, if asked for, ``frechet`` and ``kernel`` distance in
-        these ``features``, likewise. ``count``, ``sets``, ``held_out``, ``searched`` and
+        Under ``neutral``, if asked for, ``frechet`` and ``kernel`` distance in these ``features``,
+        likewise. ``count``, ``sets``, ``held_out``, ``searched`` and
         ``reconstructed`` are the numbers of images. A figure that these are too few for is None,
         and ``notes`` says why.
 
     Raises:
         ChibiError: If the run has no checkpoint or draws images that are not square, there are not
-            two real images, count is less than 2, or an extra is missing.
+            two real images, count is not 2 to 10,000, or an extra is missing.
     """
     run.latest()  # says so at once if there is none
-    reference = open_reference(run, count, neutral, inception_weights, data)
+    reference = open_reference(run, count, neutral, data)
     return measure(run, reference, training_images(run, data), count, seed)
 
 
@@ -147,7 +145,6 @@ def measure(
         "real_interval": judged.interval,
         "attributes": None,
         "neutral": None,
-        "inception": None,
         "notes": reference.notes(count),
     }
     if reference.readable:
@@ -172,7 +169,18 @@ def measure(
                 "real": space.best,
                 "real_interval": space.interval,
             }
-    return result
+    return plain(result)
+
+
+def plain(value: Any) -> Any:
+    """A result as all JSON can hold it: no NaN, no name of a file that is no text."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _wishes(run: Run, reference: Reference) -> np.ndarray | None:

@@ -17,6 +17,7 @@ from chibi_lab.evaluation.table import (
     reading,
 )
 
+GENERATOR = "chibi-lab compare"  # by which a page of ours is known
 FLOOR = 0.01  # of the kernel distance: below it, 32 pictures are as good as real ones
 
 STYLE = """
@@ -131,6 +132,7 @@ def page(result: dict[str, Any], pictures: Mapping[str, Image.Image]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="generator" content="{GENERATOR}">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(sections)
         + "\n</main>\n</body>\n</html>\n"

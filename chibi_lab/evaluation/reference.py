@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -13,19 +12,21 @@ from chibi_lab.data import ImageSet, open_images
 from chibi_lab.data.folder import changes
 from chibi_lab.data.open import last_place
 from chibi_lab.errors import ChibiError
+from chibi_lab.evaluation.distances import LEAST_HELD_OUT
 from chibi_lab.evaluation.features import Pictures, check_square
 from chibi_lab.evaluation.judge import Judge, load_judge
 from chibi_lab.evaluation.sets import (
-    NEIGHBOURS,
     frechet_distance,
     kernel_distance,
     leave_out_interval,
     neighbourhoods,
 )
-from chibi_lab.evaluation.spaces import inception_space, neutral_space
+from chibi_lab.evaluation.spaces import neutral_space
 from chibi_lab.training import Run
 
 SEARCHED = 100_000  # training images among which copies are looked for, at most
+MOST = 10_000  # images in a set: the distances of all pairs take memory and time
+LEAST = 100  # images on either side for shares of neighbourhoods: of a handful they say nothing
 OF_ALL = ("frechet", "kernel")  # figures that every space has
 OF_JUDGE = (*OF_ALL, "precision", "recall", "density", "coverage")
 
@@ -65,7 +66,7 @@ class Reference:
         judge: Reads attributes.
         real: Images of the test split, that no run has seen.
         others: As many others of them.
-        spaces: Feature spaces under the keys of the result: "judge", "neutral", "inception".
+        spaces: Feature spaces under the keys of the result: "judge", "neutral".
     """
 
     judge: Judge
@@ -90,9 +91,14 @@ class Reference:
                     f"the Fréchet distance{of} needs {least:,} images on either side: there are "
                     f"{len(self.real):,} real ones, and {count:,} were drawn"
                 )
-        if fewer <= NEIGHBOURS:
+        if fewer < LEAST:
             notes.append(
-                f"precision, recall, density and coverage need {NEIGHBOURS + 1} images"
+                f"precision, recall, density and coverage need {LEAST} images on either side"
+            )
+        if len(self.others) < LEAST_HELD_OUT:
+            notes.append(
+                f"whether samples are copies is said beside {LEAST_HELD_OUT} held-out images: "
+                f"there are {len(self.others):,}"
             )
         if not self.readable:
             notes.append(
@@ -103,11 +109,7 @@ class Reference:
 
 
 def open_reference(
-    run: Run,
-    count: int,
-    neutral: bool = False,
-    inception_weights: Path | None = None,
-    data: str | None = None,
+    run: Run, count: int, neutral: bool = False, data: str | None = None
 ) -> Reference:
     """Open the real images to measure a run with, and their features.
 
@@ -116,19 +118,15 @@ def open_reference(
         count: How many real images to compare with, at most.
         data: As in :func:`evaluate`.
         neutral: As in :func:`evaluate`.
-        inception_weights: As in :func:`evaluate`.
 
     Raises:
         ChibiError: As :func:`evaluate`.
     """
-    if count < 2:
-        raise ChibiError(f"count is {count}: it must be at least 2")
+    if not 2 <= count <= MOST:
+        raise ChibiError(f"count is {count}: it must be 2 to {MOST:,}")
     check_square(*run.config.shape)
-    further = {}  # first, since what is missing should be said before anything takes time
-    if neutral:
-        further["neutral"] = neutral_space()
-    if inception_weights is not None:
-        further["inception"] = inception_space(inception_weights)
+    # First, since what is missing should be said before anything takes time.
+    space = neutral_space() if neutral else None
     judge = load_judge(pretrained.path("judge") / "judge.safetensors")
     images = _open_again(run, "test", 2 * count, data)
     half = min(count, len(images) // 2)
@@ -145,9 +143,9 @@ def open_reference(
             OF_JUDGE,
         )
     }
-    for key, space in further.items():
+    if space is not None:
         features = space.kept_features(real), space.kept_features(others)
-        spaces[key] = _measured(space.name, space.features, features, OF_ALL)
+        spaces["neutral"] = _measured(space.name, space.features, features, OF_ALL)
     return Reference(judge, real, others, spaces)
 
 
@@ -185,7 +183,7 @@ def set_figures(real: Tensor, drawn: Tensor, names: tuple[str, ...]) -> Figures:
         found["frechet"] = frechet_distance(real, drawn)
     if fewer >= 2:
         found["kernel"] = kernel_distance(real, drawn)
-    if "coverage" in names and fewer > NEIGHBOURS:
+    if "coverage" in names and fewer >= LEAST:
         found |= neighbourhoods(real, drawn)
     return found
 

@@ -1,6 +1,8 @@
 """Runs measured side by side, and the report of it as one page."""
 
+import itertools
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -18,8 +20,8 @@ from chibi_lab import __version__
 from chibi_lab.data import ImageSet, to_float, to_uint8
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation.distances import memorisation
-from chibi_lab.evaluation.evaluate import measure
-from chibi_lab.evaluation.page import page
+from chibi_lab.evaluation.evaluate import measure, plain
+from chibi_lab.evaluation.page import GENERATOR, page
 from chibi_lab.evaluation.reference import (
     Measured,
     Reference,
@@ -28,7 +30,7 @@ from chibi_lab.evaluation.reference import (
     training_images,
 )
 from chibi_lab.evaluation.sets import leave_out_interval
-from chibi_lab.files import printable
+from chibi_lab.files import check_new_folder, explained, open_file, printable, write
 from chibi_lab.training import (
     Run,
     draw,
@@ -38,13 +40,14 @@ from chibi_lab.training import (
     reconstruct,
     sample,
 )
-from chibi_lab.training.run import write_text
 
+JSON, PAGE = "comparison.json", "index.html"
 FORMAT = 2  # of comparison.json; raise it when a key changes its meaning
 SHOWN = 64  # images in a grid, 8 x 8
 PAIRS = 8  # samples shown beside their nearest training image
 TIMED = 256  # images whose drawing is timed
 POINTS = 50  # of a run's sample grids, at most so many are measured
+MOST_TILES = 256  # pictures in a sample grid; a training writes 32
 GAP = 2  # pixels between the pictures of a grid
 
 
@@ -87,11 +90,10 @@ def compare(
     out = Path(out)
     _check(runs, out)
     names = _names(runs)
-    with tqdm(total=len(runs) + 1, desc="comparing", unit="run", leave=False) as bar:
-        reference = open_reference(runs[0], count, neutral, data=data)
-        pictures = {"real": _grid(to_float(reference.real.images[:SHOWN]))}
-        bar.update()
-        models = []
+    reference = open_reference(runs[0], count, neutral, data=data)
+    pictures = {"real": _grid(to_float(reference.real.images[:SHOWN]))}
+    models = []
+    with tqdm(total=len(runs), desc="comparing", unit="run", leave=False) as bar:
         for name, run in zip(names, runs, strict=True):
             train = training_images(run, data)
             models.append(
@@ -106,7 +108,7 @@ def compare(
             pictures |= {f"{part}-{name}": picture for part, picture in drawn.items()}
             bar.update()
     config = runs[0].config
-    result = {
+    result = plain({
         "format": FORMAT,
         "chibi_lab": __version__,
         "count": count,
@@ -119,7 +121,7 @@ def compare(
             "credit": reference.real.credit,
         },
         "models": models,
-    }
+    })  # fmt: skip
     _write(out, result, pictures)
     return result
 
@@ -147,7 +149,7 @@ def history(run: Run, judged: Measured) -> list[dict[str, float | None]]:
     for grid in (grids[i] for i in chosen if grids):
         drawn = judged.features(_cut(grid, run.config.size))
         interval = leave_out_interval(kernel, drawn)["kernel"]
-        if interval is None:
+        if interval is None or not np.isfinite(interval["high"]):
             continue
         images = int(grid.stem)
         minutes = float(np.interp(images, seen, seconds)) / 60
@@ -169,15 +171,17 @@ def _cut(grid: Path, size: int) -> np.ndarray:
     Raises:
         ChibiError: If the file is no grid of pictures of this size.
     """
-    try:
-        with Image.open(grid) as file:
-            sheet = np.asarray(file.convert("RGB"))
-    except OSError as error:
-        raise ChibiError(f"{grid} cannot be read as a picture") from error
     tile = size + GAP
-    rows, columns = ((side - GAP) // tile for side in sheet.shape[:2])
-    if sheet.shape[:2] != (rows * tile + GAP, columns * tile + GAP):
-        raise ChibiError(f"{grid} is no grid of pictures of {size} pixels")
+    try:
+        with open_file(grid) as file, Image.open(file, formats=("PNG",)) as picture:
+            columns, rows = ((side - GAP) // tile for side in picture.size)
+            whole = (columns * tile + GAP, rows * tile + GAP)
+            # Asked first: what a stranger's file holds may not fit into memory.
+            if picture.size != whole or not 1 <= rows * columns <= MOST_TILES:
+                raise ChibiError(f"{grid} is no grid of pictures of {size} pixels")
+            sheet = np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ChibiError(f"{grid} cannot be read as a picture") from error
     cells = sheet[GAP:, GAP:].reshape(rows, tile, columns, tile, 3).swapaxes(1, 2)
     return cells[:, :, :size, :size].reshape(-1, size, size, 3)
 
@@ -192,10 +196,24 @@ def _check(runs: Sequence[Run], out: Path) -> None:
                 f"{runs[0].path} learned from {_words(runs[0])}, {run.path} from {_words(run)}: "
                 f"only runs on the same images can be compared"
             )
-    if out.exists() and not out.is_dir():
-        raise ChibiError(f"{out} is a file: choose a folder for the report")
-    if out.is_dir() and any(out.iterdir()) and not (out / "comparison.json").exists():
-        raise ChibiError(f"{out} holds other files: choose a new or an empty folder")
+    with explained(f"cannot write {out}"):
+        for name in (JSON, PAGE) if out.is_dir() else ():
+            if os.path.lexists(out / name) and not _is_ours(out / name):
+                raise ChibiError(
+                    f"{out / name} is no report of ours: choose a new folder"
+                )
+    if not os.path.lexists(out / JSON):
+        check_new_folder(out)
+    elif not os.access(out, os.W_OK | os.X_OK):
+        raise ChibiError(f"cannot write {out}: it is not yours to write to")
+
+
+def _is_ours(file: Path) -> bool:
+    with open_file(file) as opened, explained(f"cannot read {file}"):
+        begin = opened.read(1000)
+    if file.name == PAGE:
+        return f'name="generator" content="{GENERATOR}"'.encode() in begin
+    return re.match(rb'\{\s*"format": \d+,\s*"chibi_lab": "', begin) is not None
 
 
 def _learned(run: Run) -> tuple[str, str, tuple[int, int]]:
@@ -212,15 +230,16 @@ def _words(run: Run) -> str:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """A different name for each run: its folder's, numbered if need be."""
+    """A different name for each run: its folder's, numbered if another has it."""
+    own = [
+        re.sub(r"[^\w.-]+", "-", run.path.resolve().name) or run.config.kind
+        for run in runs
+    ]
     names: list[str] = []
-    for run in runs:
-        name = re.sub(r"[^\w.-]+", "-", run.path.resolve().name) or run.config.kind
-        same = sum(
-            re.fullmatch(re.escape(name) + r"(-\d+)?", other) is not None
-            for other in names
-        )
-        names.append(name if not same else f"{name}-{same + 1}")
+    for name in own:
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        free = (other for other in numbered if other not in (*own, *names))
+        names.append(next(free) if name in names else name)
     return names
 
 
@@ -261,10 +280,8 @@ def _grid(images: Tensor, columns: int = 8) -> Image.Image:
 
 
 def _write(out: Path, result: dict[str, Any], pictures: dict[str, Image.Image]) -> None:
-    """Write both files beside their places and rename them; the page last."""
-    try:
+    """Write both files; the page last, which a reader opens."""
+    with explained(f"cannot write the report {out}"):
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "comparison.json", json.dumps(result, indent=2) + "\n")
-        write_text(out / "index.html", page(result, pictures))
-    except OSError as error:
-        raise ChibiError(f"cannot write the report {out}: {error.strerror}") from error
+    write(out / JSON, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write(out / PAGE, page(result, pictures))

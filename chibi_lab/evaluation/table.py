@@ -32,7 +32,7 @@ def table(result: dict[str, Any]) -> str:
             f"{name:>20} {row['values']:>9} "
             + " ".join(f"{reading(row, key):>24}" for key in READINGS)
             + f"{row['real']['distance']:>13.3f}"
-            + (f"{row['read_back']:>11.3f}" if asked else "")
+            + (f"{number(row['read_back']):>11}" if asked else "")
         )
     lines += (f"note: {note}" for note in result["notes"])
     return "\n".join(lines)
@@ -47,11 +47,10 @@ def figure_rows(
          result["real_interval"].get(name))
         for name, figure in result["figures"].items()
     ]  # fmt: skip
-    for key in ("neutral", "inception"):
-        part = result[key]
-        for name, figure in (part or {"figures": {}})["figures"].items():
-            best, interval = part["real"][name], part["real_interval"][name]
-            rows.append((f"{key} {name}", figure, best, interval))
+    part = result["neutral"] or {"figures": {}}
+    for name, figure in part["figures"].items():
+        best, interval = part["real"][name], part["real_interval"][name]
+        rows.append((f"neutral {name}", figure, best, interval))
     return rows
 
 
@@ -62,7 +61,7 @@ def number(value: float | None) -> str:
 
 def between(interval: dict[str, float] | None) -> str:
     """An interval in words."""
-    if interval is None:
+    if interval is None or None in interval.values():
         return "–"
     return f"{interval['low']:.3f} to {interval['high']:.3f}"
 
