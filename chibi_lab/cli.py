@@ -37,8 +37,9 @@ from chibi_lab.training.config import (
     ModernVAEConfig,
     TrainingConfig,
     VAEConfig,
+    read_config,
 )
-from chibi_lab.training.run import Run, read_config
+from chibi_lab.training.run import Run
 
 # All that waits for PyTorch is imported where it is used, so that --help, a wrong flag and a
 # missing file are answered at once.
@@ -111,7 +112,7 @@ class TrainGAN:
     resume: bool = False
     """Go on with the run in that folder."""
     config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
+    """Take all that is not said here from this config.json; --resume takes the run's own."""
     dry_run: bool = False
     """Say what the training would take, from a few timed steps, and write nothing."""
 
@@ -130,7 +131,7 @@ class TrainVAE:
     resume: bool = False
     """Go on with the run in that folder."""
     config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
+    """Take all that is not said here from this config.json; --resume takes the run's own."""
     dry_run: bool = False
     """Say what the training would take, from a few timed steps, and write nothing."""
 
@@ -149,7 +150,7 @@ class TrainModernGAN:
     resume: bool = False
     """Go on with the run in that folder."""
     config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
+    """Take all that is not said here from this config.json; --resume takes the run's own."""
     dry_run: bool = False
     """Say what the training would take, from a few timed steps, and write nothing."""
 
@@ -168,7 +169,7 @@ class TrainModernVAE:
     resume: bool = False
     """Go on with the run in that folder."""
     config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
+    """Take all that is not said here from this config.json; --resume takes the run's own."""
     dry_run: bool = False
     """Say what the training would take, from a few timed steps, and write nothing."""
 
@@ -486,20 +487,22 @@ def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
 def _with_config(arguments: Sequence[str]) -> list[str]:
     """Put what a saved config says before what the command line says of the same training.
 
-    Raises:
-        ChibiError: If the file is no config, or one of another kind.
+    It is the one that --config names; a run that is resumed has its own.
     """
     arguments = list(arguments)
-    place = next((i for i, a in enumerate(arguments) if a.startswith("--config")), None)
-    if arguments[:1] != ["train"] or len(arguments) < 2 or place is None:
+    if arguments[:1] != ["train"] or arguments[1:2] == []:
         return arguments
-    _, given, name = arguments[place].partition("=")
-    name = name if given else "".join(arguments[place + 1 : place + 2])
-    config = read_config(Path(name))
+    name, out = _value(arguments, "--config"), _value(arguments, "--out")
+    if name is not None:
+        config, source = read_config(place(name), links=True), f"{name} is the config"
+    elif (
+        "--resume" in arguments and out and os.path.lexists(place(out) / "config.json")
+    ):
+        config, source = Run.open(out).config, f"{out} is a run"
+    else:
+        return arguments
     if config.kind != arguments[1]:
-        raise ChibiError(
-            f"{name} is the config of a {config.kind}, not of a {arguments[1]}"
-        )
+        raise ChibiError(f"{source} of a {config.kind}, not of a {arguments[1]}")
     said = {a.partition("=")[0].removeprefix("--no-") for a in arguments}
     said = {a.removeprefix("--").replace("-", "_") for a in said}
     flags = []
@@ -510,9 +513,20 @@ def _with_config(arguments: Sequence[str]) -> list[str]:
         if isinstance(value, bool):
             flags.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            values = value if isinstance(value, tuple) else (value,)
-            flags += [f"--{flag}", *map(str, values)]
+            several = isinstance(value, tuple)
+            flags += (
+                [f"--{flag}", *map(str, value)] if several else [f"--{flag}={value}"]
+            )
     return [*arguments[:2], *flags, *arguments[2:]]
+
+
+def _value(arguments: list[str], flag: str) -> str | None:
+    """What a command line says behind a flag; None if it does not."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, given, value = argument.partition("=")
+        if name == flag:
+            return value if given else following
+    return None
 
 
 def _one_line(box: str) -> str:

@@ -261,10 +261,10 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     if before.get("fingerprint") in (None, now.get("fingerprint")):
         return ""
-    old, new = ({*m["files"], *m["other_files"]} for m in (before, now))
+    old, new = ({*m.get("files", ()), *m.get("other_files", ())} for m in (before, now))
     if not old & new:
         raise ChibiError(
-            f"{printable(now['folder'])} has none of the pictures of {printable(before['folder'])}"
+            f"{printable(now['folder'])} has none of the pictures of {printable(before.get('folder'))}"
         )
     counted = [
         f"{len(names)} {what} (first: {printable(min(names))})"

@@ -28,7 +28,7 @@ from chibi_lab.evaluation.reference import (
     training_images,
 )
 from chibi_lab.evaluation.sets import leave_out_interval
-from chibi_lab.files import printable
+from chibi_lab.files import printable, write
 from chibi_lab.training import (
     Run,
     draw,
@@ -38,7 +38,6 @@ from chibi_lab.training import (
     reconstruct,
     sample,
 )
-from chibi_lab.training.run import write_text
 
 FORMAT = 2  # of comparison.json; raise it when a key changes its meaning
 SHOWN = 64  # images in a grid, 8 x 8
@@ -264,7 +263,7 @@ def _write(out: Path, result: dict[str, Any], pictures: dict[str, Image.Image]) 
     """Write both files beside their places and rename them; the page last."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "comparison.json", json.dumps(result, indent=2) + "\n")
-        write_text(out / "index.html", page(result, pictures))
+        write(out / "comparison.json", json.dumps(result, indent=2) + "\n")
+        write(out / "index.html", page(result, pictures))
     except OSError as error:
         raise ChibiError(f"cannot write the report {out}: {error.strerror}") from error
