@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
-from tqdm.auto import tqdm
 
 from chibi_lab.data import AttributeSchema, style_names
 from chibi_lab.errors import ChibiError
@@ -22,7 +21,7 @@ from chibi_lab.files import explained, hold, open_file, place, printable, read, 
 from chibi_lab.reading import STRICT, checked, naming, read_json
 from chibi_lab.training.config import TrainingConfig, read_config
 
-# PyTorch and Pillow are imported where they are used: to open a run takes neither.
+# PyTorch, Pillow and tqdm are imported where they are used: to open a run takes none.
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -314,6 +313,8 @@ class Run:
 
 def say(line: str) -> None:
     """Tell a person one line, beside a progress bar if there is one; nobody has to listen."""
+    from tqdm.auto import tqdm
+
     with suppress(OSError):
         tqdm.write(printable(line), file=sys.stderr)
 
