@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.files import check_new_folder, place, read, whole_folder, write
@@ -215,7 +216,7 @@ def check_fits(run: Run, checkpoint: Path) -> None:
     """Hold the sizes of a config against the shapes in a checkpoint; takes no memory for either."""
     shapes, _ = read_header(checkpoint)
     for prefix, build in _networks(run).items():
-        with torch.device("meta"):
+        with torch.device("meta"), _OnlyShapes():
             wanted = {prefix + k: v.shape for k, v in build().state_dict().items()}
         found = {k: shape for k, shape in shapes.items() if k.startswith(prefix)}
         for name in sorted(wanted.keys() | found.keys()):
@@ -227,6 +228,19 @@ def check_fits(run: Run, checkpoint: Path) -> None:
                 raise ChibiError(
                     f"{checkpoint} does not fit the run's config: {name} is {here}, not {said}"
                 )
+
+
+class _OnlyShapes(TorchFunctionMode):
+    """Leaves out what PyTorch takes seconds to get ready for on the device that holds nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        if func is torch.eye:
+            return torch.zeros(args[0], args[0])
+        return func(*args, **kwargs or {})
 
 
 def _doublings(grids: list[Path]) -> list[Path]:
