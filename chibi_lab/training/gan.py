@@ -16,14 +16,8 @@ from chibi_lab.losses import (
 )
 from chibi_lab.models import Discriminator, Generator
 from chibi_lab.training.config import GANConfig, ModernConfig
-from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
 from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
@@ -94,7 +88,6 @@ def train_gan(
             whole = (config.batch, *images.shape[1:])
             return images + config.instance_noise * engine.normal(noise, *whole)
 
-        grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
         parts = {
             "generator": generator,
             "discriminator": discriminator,
@@ -104,13 +97,7 @@ def train_gan(
             "noise": noise,
         }
         with Loop(
-            engine,
-            run,
-            loader,
-            parts,
-            lambda: draw(ema.module, grid),
-            resume=resume,
-            progress=progress,
+            engine, run, loader, parts, ema.module, resume=resume, progress=progress
         ) as loop:
             for real in loop:
                 z = engine.normal(noise, config.batch, config.latent_dim)

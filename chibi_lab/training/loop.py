@@ -30,6 +30,7 @@ from chibi_lab.training.checkpoint import (
     with_prefix,
     write_checkpoint,
 )
+from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.film import write_timelapse
 from chibi_lab.training.progress import open_bar
@@ -111,7 +112,7 @@ class Loop(AbstractContextManager):
         run: Where to write.
         loader: Gives the batches.
         parts: All that has state, by name: networks, optimisers, random generators.
-        draw: Draws the sample grid with the current weights.
+        drawer: The network that draws the sample grid.
         resume: Whether to go on from the newest checkpoint, if there is one.
         progress: Whether to show a progress bar.
         judged_by: The logged figure whose lowest mean makes the best checkpoint, which is kept
@@ -127,14 +128,14 @@ class Loop(AbstractContextManager):
         run: Run,
         loader: BatchLoader | ShardLoader,
         parts: Mapping[str, Part],
-        draw: Callable[[], Tensor],
+        drawer: nn.Module,
         *,
         resume: bool,
         progress: bool,
         judged_by: str | None = None,
     ) -> None:
         self.engine, self.run, self.loader = engine, run, loader
-        self.parts, self.draw = parts, draw
+        self.parts, self.drawer = parts, drawer
         self.images_seen = 0
         self._seconds = 0.0  # of training, over all its resumed stretches
         self._sums: dict[str, Tensor] = {}
@@ -298,7 +299,8 @@ class Loop(AbstractContextManager):
         from torchvision.utils import save_image
 
         path = self.run.path / "samples" / f"{self.images_seen:09d}.png"
-        images = (self.draw() + 1) / 2
+        z = latents(SAMPLE_COUNT, self.run.config.latent_dim, SAMPLE_SEED)
+        images = (draw(self.drawer, z) + 1) / 2
         with self._writing(), writing(path) as file:
             save_image(images, file, format="png", nrow=8, pad_value=1.0)
 

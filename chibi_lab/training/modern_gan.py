@@ -11,15 +11,10 @@ from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.models import ModernDiscriminator, ModernGenerator
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernGANConfig
-from chibi_lab.training.drawing import draw, latents, value_counts
+from chibi_lab.training.drawing import value_counts
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import ema_average
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
 from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
@@ -78,7 +73,6 @@ def train_modern_gan(
         if config.compile:
             compile_networks(generator, discriminator)
         parallel_generator = engine.parallel(generator)
-        grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
         parts = {
             "generator": generator,
             "discriminator": discriminator,
@@ -88,13 +82,7 @@ def train_modern_gan(
             "noise": noise,
         }
         with Loop(
-            engine,
-            run,
-            loader,
-            parts,
-            lambda: draw(ema.module, grid),
-            resume=resume,
-            progress=progress,
+            engine, run, loader, parts, ema.module, resume=resume, progress=progress
         ) as loop:
             for real in loop:
                 # What a real image shows is asked of the generator too: like is compared with like.

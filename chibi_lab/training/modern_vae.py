@@ -14,15 +14,10 @@ from chibi_lab.losses import gaussian_nll, kl_divergence
 from chibi_lab.models import ModernDiscriminator, ModernVAE, reparametrise
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernVAEConfig
-from chibi_lab.training.drawing import draw, latents, value_counts
+from chibi_lab.training.drawing import value_counts
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import ema_average, ema_weight
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
 from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
@@ -100,13 +95,12 @@ def train_modern_vae(
             with engine.mixed_precision():
                 return parallel_decoder(z, shown).float()
 
-        grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
         with Loop(
             engine,
             run,
             loader,
             parts,
-            lambda: draw(ema.module, grid),
+            ema.module,
             resume=resume,
             progress=progress,
             judged_by=None if config.adversary else "loss",

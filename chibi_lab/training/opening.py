@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import nn
@@ -19,6 +19,7 @@ from chibi_lab.data import (
 from chibi_lab.data.folder import changes
 from chibi_lab.data.open import last_place
 from chibi_lab.errors import ChibiError
+from chibi_lab.training.claim import claimed, write_down
 from chibi_lab.training.config import TrainingConfig
 from chibi_lab.training.drawing import check_fits
 from chibi_lab.training.engine import Engine
@@ -48,21 +49,15 @@ def begin(
     Yields:
         The run, and the batches of this rank.
     """
-    with _memory(config):
-        if engine.is_first:
-            # Before all else: what follows takes time in which another training might begin.
-            run = Run.claim(out, config, resume)
-        else:
-            run = Run(out, config)
+    own = claimed(out, config, resume) if engine.is_first else None
+    # Before all else: what follows takes time in which another training might begin.
+    with _memory(config), own or nullcontext(Run(out, config)) as run:
+        if not engine.is_first:
             engine.wait()
-        try:
-            if run.checkpoints():
-                check_fits(run, run.latest())
-            loader = _open(engine, run, images)
-            yield run, loader
-            engine.wait()
-        finally:
-            run.release()
+        if run.checkpoints():
+            check_fits(run, run.latest())
+        yield run, _open(engine, run, images)
+        engine.wait()
 
 
 def _open(
@@ -85,7 +80,7 @@ def _open(
     loader = open_loader(images, config.batch, config.seed, engine.device, share)
     if first:
         known = {} if images.schema is None else {"schema": images.schema.to_json()}
-        run.create({**images.manifest, **known, "data": config.data})
+        write_down(run, {**images.manifest, **known, "data": config.data})
         engine.wait()
     return loader
 

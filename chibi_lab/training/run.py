@@ -1,23 +1,20 @@
 """A run: the folder that holds all there is to know of one training."""
 
-import json
 import os
 import re
 import reprlib
 import sys
 import warnings
-import weakref
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
-from chibi_lab.data import AttributeSchema, style_names
+from chibi_lab.data import AttributeSchema
 from chibi_lab.errors import ChibiError
-from chibi_lab.files import explained, hold, open_file, place, printable, read, write
+from chibi_lab.files import explained, open_file, place, printable, read
 from chibi_lab.reading import STRICT, checked, naming, read_json
 from chibi_lab.training.config import TrainingConfig, read_config
 
@@ -31,11 +28,6 @@ LARGEST = 100_000_000  # bytes of a file that is no checkpoint
 LARGEST_GRID = 256  # pictures
 # Below 10 to the 9 with zeros before it.
 NUMBER = r"([0-9]{9}|[1-9][0-9]{9,12})"
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part")  # as `files.writing` calls it
-FREE = {
-    "images", "minutes", "device", "tensorboard",
-    "log_every", "sample_every", "checkpoint_every",
-}  # fmt: skip
 
 
 class Row(BaseModel):
@@ -79,133 +71,21 @@ class Run:
     def __init__(self, path: Path | str, config: TrainingConfig) -> None:
         self.path = place(path)
         self.config = config
-        self._unlock: weakref.finalize | None = None
-        self._made: list[Path] = []
         self._said: set[str] = set()
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
         """Open a run that exists."""
         path = place(path)
-        if not _is_there(path / "config.json"):
+        if not is_there(path / "config.json"):
             raise ChibiError(f"{path} is not a run: it holds no config.json")
-        _refuse_links(path)
+        refuse_links(path)
         return cls(path, read_config(path / "config.json"))
-
-    @classmethod
-    def claim(cls, path: Path | str, config: TrainingConfig, resume: bool) -> "Run":
-        """Take a folder for a training: make it, keep other trainings out, see what lies there.
-
-        Args:
-            path: The folder: new, empty, or with ``resume`` a run.
-            config: The choices of the training.
-            resume: Whether a run that exists is continued. It must have the same config, but
-                may be given more images.
-
-        Returns:
-            The run; :meth:`release` lets go of the folder.
-        """
-        run = cls(path, config)
-        with explained(f"cannot write the run {run.path}"):
-            above = (run.path, *run.path.absolute().parents)
-            run._made = [each for each in above if not os.path.lexists(each)]
-            run.path.mkdir(parents=True, exist_ok=True)
-            try:
-                run._unlock = weakref.finalize(run, hold(run.path))
-            except BlockingIOError:
-                raise ChibiError(
-                    f"another training is writing to {run.path}: "
-                    f"wait for it, or choose another folder"
-                ) from None
-        try:
-            run._check(resume)
-        except BaseException:
-            run.release()
-            raise
-        return run
-
-    def create(self, manifest: dict[str, Any]) -> None:
-        """Write down the config and where the images come from.
-
-        Args:
-            manifest: What is known of the images, kept as ``data.json``.
-        """
-        # The config first: with it the folder is a run, that can be resumed.
-        write(
-            self.path / "config.json",
-            json.dumps(self.config.to_json(), indent=2) + "\n",
-        )
-        write(self.path / "data.json", json.dumps(manifest, indent=2) + "\n")
-        with explained(f"cannot write the run {self.path}"):
-            for folder in (self.path, *(self.path / name for name in FOLDERS)):
-                folder.mkdir(exist_ok=True)
-                for unfinished in folder.iterdir():  # what a killed training left
-                    if UNFINISHED.fullmatch(unfinished.name):
-                        unfinished.unlink()
-
-    def release(self) -> None:
-        """Let other trainings write to the folder again; if it was left empty, it goes."""
-        for folder in self._made:
-            with suppress(OSError):
-                folder.rmdir()
-        if self._unlock is not None:
-            self._unlock()
-
-    def _check(self, resume: bool) -> None:
-        if not _is_there(self.path / "config.json"):
-            with explained(f"cannot read {self.path}"):
-                empty = all(
-                    UNFINISHED.fullmatch(name) for name in os.listdir(self.path)
-                )
-            if not empty:
-                raise ChibiError(
-                    f"{self.path} exists and is not a run: choose a new or an empty folder"
-                )
-        elif not resume:
-            raise ChibiError(
-                f"{self.path} holds a run already: resume it, or choose another folder"
-            )
-        else:
-            before = Run.open(self.path)
-            self._check_same_config(before.config)
-            if before.checkpoints() and not before._has_optimiser():
-                raise ChibiError(
-                    f"{self.path} is a copy that draws: the run that it was exported from can be "
-                    f"resumed, it cannot"
-                )
-        for folder in (self.path, *(self.path / name for name in FOLDERS)):
-            if _is_there(folder) and not os.access(folder, os.W_OK | os.X_OK):
-                raise ChibiError(f"cannot write {folder}: it is not yours to write to")
-
-    def _has_optimiser(self) -> bool:
-        from chibi_lab.training.checkpoint import read_header
-
-        return any("optimizer" in name for name in read_header(self.latest())[0])
-
-    def _check_same_config(self, before: TrainingConfig) -> None:
-        now = self.config
-        if before.kind != now.kind:
-            raise ChibiError(
-                f"{self.path} is a run of a {before.kind}, not of a {now.kind}"
-            )
-        # Folders may be moved: what they hold is compared when they are opened.
-        folders = not {before.data, now.data} & {*style_names()}
-        free = FREE | ({"data"} if folders else set())
-        changed = [
-            f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"
-            for field in fields(before)
-            if field.name not in free
-            and getattr(before, field.name) != getattr(now, field.name)
-        ]
-        if changed:
-            raise ChibiError(
-                f"{self.path} was trained otherwise ({'; '.join(changed)})"
-            )
 
     def data(self) -> dict[str, Any]:
         """Where the images come from, as ``data.json`` says; empty without that file."""
         file = self.path / "data.json"
-        if not _is_there(file):
+        if not is_there(file):
             return {}
         known = read_json(file, LARGEST)
         with naming(file), checked():
@@ -225,7 +105,7 @@ class Run:
         What a loss of power or a kill left there is passed over, and said.
         """
         file = self.path / "stats.jsonl"
-        if not _is_there(file):
+        if not is_there(file):
             return []
         lines = [*filter(None, read(file, LARGEST, links=False).split(b"\n"))]
         rows, damaged = [], 0
@@ -252,7 +132,7 @@ class Run:
     def _numbered(self, folder: str, suffix: str) -> list[Path]:
         """The run's own files of a folder, by number; what has another name is a stranger's."""
         inside = self.path / folder
-        if not _is_there(inside):
+        if not is_there(inside):
             return []
         with explained(f"cannot read {inside}"):
             own = [n for n in os.listdir(inside) if re.fullmatch(NUMBER + suffix, n)]
@@ -319,7 +199,7 @@ def say(line: str) -> None:
         tqdm.write(printable(line), file=sys.stderr)
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether a path exists; one that cannot be looked at is not taken for one that does not."""
     with explained(f"cannot read {path}"):
         try:
@@ -329,7 +209,7 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _refuse_links(run: Path) -> None:
+def refuse_links(run: Path) -> None:
     """A link in a stranger's run would be written, copied or cleared where it points to."""
     inside = [run / name for name in (*FILES, *FOLDERS, "tensorboard")]
     with explained(f"cannot read {run}"):

@@ -9,14 +9,8 @@ from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
-from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
 from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
@@ -72,7 +66,6 @@ def train_vae(
         parallel_decoder = engine.parallel(decoder)
 
         noise = torch.Generator().manual_seed(config.seed)
-        grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
         parts = {
             "encoder": encoder,
             "decoder": decoder,
@@ -84,7 +77,7 @@ def train_vae(
             run,
             loader,
             parts,
-            lambda: draw(decoder, grid),
+            decoder,
             resume=resume,
             progress=progress,
             judged_by="loss",
