@@ -103,79 +103,49 @@ class Render:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainGAN:
+class Training:
+    """What the trainings of all kinds are told beside their choices."""
+
+    out: Path
+    """Folder of the run, to be made."""
+    resume: bool = False
+    """Go on with the run in that folder, by its own choices where none are said here."""
+    config: Path | None = None
+    """Take all that is not said here from this config.json of another run."""
+    dry_run: bool = False
+    """Say what the training would take, from a few timed steps, and write nothing."""
+
+    def run(self) -> None:
+        """Do it."""
+        _train(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainGAN(Training):
     """Train a GAN. Ctrl-C saves and stops; --resume goes on."""
 
     choices: OmitArgPrefixes[GANConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json; --resume takes the run's own."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_gan", self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainVAE:
+class TrainVAE(Training):
     """Train a VAE. Ctrl-C saves and stops; --resume goes on."""
 
     choices: OmitArgPrefixes[VAEConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json; --resume takes the run's own."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_vae", self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainModernGAN:
+class TrainModernGAN(Training):
     """Train a modern GAN, which can be asked for attributes."""
 
     choices: OmitArgPrefixes[ModernGANConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json; --resume takes the run's own."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_modern_gan", self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainModernVAE:
+class TrainModernVAE(Training):
     """Train a modern VAE, which can be asked for attributes."""
 
     choices: OmitArgPrefixes[ModernVAEConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json; --resume takes the run's own."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_modern_vae", self)
 
 
 @dataclass(frozen=True)
@@ -411,17 +381,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(
-    loop: str, command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE
-) -> None:
+def _train(command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE) -> None:
     from chibi_lab import training
     from chibi_lab.training.engine import is_first_rank
 
     config, out = command.choices, command.out
+    loop = getattr(training, f"train_{config.kind.replace('-', '_')}")
     if command.dry_run:
-        _rehearse(getattr(training, loop), config)
+        _rehearse(loop, config)
         return
-    run = getattr(training, loop)(config, out, resume=command.resume)
+    run = loop(config, out, resume=command.resume)
     if is_first_rank():
         print(f"{run.images_seen:,} images seen; the run is in {out}")
     if run.images_seen < config.images and config.minutes is None:
@@ -448,13 +417,8 @@ def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
     )
     steps = REHEARSED_STEPS * config.batch
     never = 2 * steps + 1  # no sample grid in the steps that are timed
-    short = replace(
-        config,
-        images=2 * steps,
-        log_every=steps,
-        sample_every=never,
-        checkpoint_every=never,
-    )
+    every = {"log_every": steps, "sample_every": never, "checkpoint_every": never}
+    short = replace(config, images=2 * steps, **every)
     with tempfile.TemporaryDirectory() as folder:
         run = loop(short, Path(folder) / "run", images=images, progress=False)
         if not is_first_rank():
