@@ -55,6 +55,10 @@ def test_a_folder_is_taken_before_the_data_are_drawn(
     assert Run.open(tmp_path / "run").config == config
 
 
+def short(*_: object) -> None:
+    raise MemoryError
+
+
 def test_a_try_that_failed_leaves_neither_lock_nor_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,7 +71,17 @@ def test_a_try_that_failed_leaves_neither_lock_nor_folder(
     with pytest.raises(ChibiError, match="TensorBoard is not installed") as error:
         train(out, tensorboard=True)
     kept.append(error)
-    assert train(out, resume=True).images_seen == 16
+    monkeypatch.setattr("chibi_lab.training.vae.Encoder.__init__", short)
+    with pytest.raises(ChibiError, match="out of memory"):
+        train(out)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+    run = train(out, channels=3)
+    assert run.images_seen == 16
+    monkeypatch.setattr("chibi_lab.training.vae.Encoder.__init__", short)
+    with pytest.raises(ChibiError, match="out of memory"):
+        train(out, resume=True, channels=3, images=32)
+    assert run.images_seen == 16
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from chibi_lab.errors import ChibiError
 from chibi_lab.files import explained, hold, write
 from chibi_lab.training.checkpoint import read_header
 from chibi_lab.training.config import TrainingConfig
-from chibi_lab.training.run import FOLDERS, Run, is_there
+from chibi_lab.training.run import FILES, FOLDERS, Run, is_there
 
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part")  # as `files.writing` calls it
 # What may be another in a training that goes on.
@@ -28,7 +28,7 @@ FREE = {
 def claimed(path: Path | str, config: TrainingConfig, resume: bool) -> Iterator[Run]:
     """Take a folder for a training: make it, keep other trainings out, see what lies there.
 
-    At the end the folder is let go; if nothing was written to it, it goes.
+    At the end the folder is let go; if it was new and nothing was trained, nothing is left.
 
     Args:
         path: The folder: new, empty, or with ``resume`` a run.
@@ -47,11 +47,16 @@ def claimed(path: Path | str, config: TrainingConfig, resume: bool) -> Iterator[
             raise ChibiError(
                 f"another training is writing to {run.path}: wait for it, or choose another folder"
             ) from None
+    new = False
     try:
-        _check(run, resume)
+        new = _check(run, resume)
         yield run
     finally:
-        for folder in made:
+        with suppress(OSError, ChibiError):
+            if new and not run.samples():  # it failed before its first step
+                for name in FILES:
+                    (run.path / name).unlink(missing_ok=True)
+        for folder in (*(run.path / name for name in FOLDERS if new), *made):
             with suppress(OSError):
                 folder.rmdir()
         release()
@@ -70,8 +75,10 @@ def write_down(run: Run, manifest: dict[str, Any]) -> None:
                     unfinished.unlink()
 
 
-def _check(run: Run, resume: bool) -> None:
-    if not is_there(run.path / "config.json"):
+def _check(run: Run, resume: bool) -> bool:
+    """Whether the folder holds no run yet; what may not be used is refused."""
+    new = not is_there(run.path / "config.json")
+    if new:
         with explained(f"cannot read {run.path}"):
             empty = all(UNFINISHED.fullmatch(name) for name in os.listdir(run.path))
         if not empty:
@@ -94,6 +101,7 @@ def _check(run: Run, resume: bool) -> None:
     for folder in (run.path, *(run.path / name for name in FOLDERS)):
         if is_there(folder) and not os.access(folder, os.W_OK | os.X_OK):
             raise ChibiError(f"cannot write {folder}: it is not yours to write to")
+    return new
 
 
 def _check_same_config(run: Run, before: TrainingConfig) -> None:
