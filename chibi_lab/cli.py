@@ -40,8 +40,9 @@ from chibi_lab.training.config import (
     ModernVAEConfig,
     TrainingConfig,
     VAEConfig,
+    read_config,
 )
-from chibi_lab.training.run import Run, read_config
+from chibi_lab.training.run import Run
 
 # All that waits for PyTorch is imported where it is used, so that --help, a wrong flag and a
 # missing file are answered at once.
@@ -132,79 +133,49 @@ class Render:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainGAN:
+class Training:
+    """What the trainings of all kinds are told beside their choices."""
+
+    out: Path
+    """Folder of the run, to be made."""
+    resume: bool = False
+    """Go on with the run in that folder, by its own choices where none are said here."""
+    config: Path | None = None
+    """Take all that is not said here from this config.json of another run."""
+    dry_run: bool = False
+    """Say what the training would take, from a few timed steps, and write nothing."""
+
+    def run(self) -> None:
+        """Do it."""
+        _train(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainGAN(Training):
     """Train a GAN. Ctrl-C saves and stops; --resume goes on."""
 
     choices: OmitArgPrefixes[GANConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_gan", self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainVAE:
+class TrainVAE(Training):
     """Train a VAE. Ctrl-C saves and stops; --resume goes on."""
 
     choices: OmitArgPrefixes[VAEConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_vae", self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainModernGAN:
+class TrainModernGAN(Training):
     """Train a modern GAN, which can be asked for attributes."""
 
     choices: OmitArgPrefixes[ModernGANConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_modern_gan", self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainModernVAE:
+class TrainModernVAE(Training):
     """Train a modern VAE, which can be asked for attributes."""
 
     choices: OmitArgPrefixes[ModernVAEConfig]
-    out: Path
-    """Folder of the run, to be made."""
-    resume: bool = False
-    """Go on with the run in that folder."""
-    config: Path | None = None
-    """Take all that is not said here from this config.json of another run."""
-    dry_run: bool = False
-    """Say what the training would take, from a few timed steps, and write nothing."""
-
-    def run(self) -> None:
-        """Do it."""
-        _train("train_modern_vae", self)
 
 
 @dataclass(frozen=True)
@@ -493,17 +464,16 @@ def _silence(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _train(
-    loop: str, command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE
-) -> None:
+def _train(command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE) -> None:
     from chibi_lab import training
     from chibi_lab.training.engine import is_first_rank
 
     config, out = command.choices, command.out
+    loop = getattr(training, f"train_{config.kind.replace('-', '_')}")
     if command.dry_run:
-        _rehearse(getattr(training, loop), config)
+        _rehearse(loop, config)
         return
-    run = getattr(training, loop)(config, out, resume=command.resume)
+    run = loop(config, out, resume=command.resume)
     if is_first_rank():
         print(f"{run.images_seen:,} images seen; the run is in {out}")
     if run.images_seen < config.images and config.minutes is None:
@@ -530,13 +500,8 @@ def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
     )
     steps = REHEARSED_STEPS * config.batch
     never = 2 * steps + 1  # no sample grid in the steps that are timed
-    short = replace(
-        config,
-        images=2 * steps,
-        log_every=steps,
-        sample_every=never,
-        checkpoint_every=never,
-    )
+    every = {"log_every": steps, "sample_every": never, "checkpoint_every": never}
+    short = replace(config, images=2 * steps, **every)
     with tempfile.TemporaryDirectory() as folder:
         run = loop(short, Path(folder) / "run", images=images, progress=False)
         if not is_first_rank():
@@ -569,20 +534,22 @@ def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
 def _with_config(arguments: Sequence[str]) -> list[str]:
     """Put what a saved config says before what the command line says of the same training.
 
-    Raises:
-        ChibiError: If the file is no config, or one of another kind.
+    It is the one that --config names; a run that is resumed has its own.
     """
     arguments = list(arguments)
-    index = next((i for i, a in enumerate(arguments) if a.startswith("--config")), None)
-    if arguments[:1] != ["train"] or len(arguments) < 2 or index is None:
+    if arguments[:1] != ["train"] or arguments[1:2] == []:
         return arguments
-    _, given, name = arguments[index].partition("=")
-    name = name if given else "".join(arguments[index + 1 : index + 2])
-    config = read_config(place(name))
+    name, out = _value(arguments, "--config"), _value(arguments, "--out")
+    if name is not None:
+        config, source = read_config(place(name), links=True), f"{name} is the config"
+    elif (
+        "--resume" in arguments and out and os.path.lexists(place(out) / "config.json")
+    ):
+        config, source = Run.open(out).config, f"{out} is a run"
+    else:
+        return arguments
     if config.kind != arguments[1]:
-        raise ChibiError(
-            f"{name} is the config of a {config.kind}, not of a {arguments[1]}"
-        )
+        raise ChibiError(f"{source} of a {config.kind}, not of a {arguments[1]}")
     said = {a.partition("=")[0].removeprefix("--no-") for a in arguments}
     said = {a.removeprefix("--").replace("-", "_") for a in said}
     flags = []
@@ -593,9 +560,20 @@ def _with_config(arguments: Sequence[str]) -> list[str]:
         if isinstance(value, bool):
             flags.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            values = value if isinstance(value, tuple) else (value,)
-            flags += [f"--{flag}", *map(str, values)]
+            several = isinstance(value, tuple)
+            flags += (
+                [f"--{flag}", *map(str, value)] if several else [f"--{flag}={value}"]
+            )
     return [*arguments[:2], *flags, *arguments[2:]]
+
+
+def _value(arguments: list[str], flag: str) -> str | None:
+    """What a command line says behind a flag; None if it does not."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, given, value = argument.partition("=")
+        if name == flag:
+            return value if given else following
+    return None
 
 
 def _one_line(box: str) -> str:

@@ -1,5 +1,6 @@
 """What others may have written is held against a schema before it is believed."""
 
+import re
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def checked(name: str = "") -> Iterator[None]:
         field = ".".join([name, *map(str, first["loc"])]).strip(".") or "the whole"
         if first["type"] == "missing":
             raise ChibiError(f"{field} is missing") from None
-        right = first["msg"]
+        right = re.sub(r" or instance of \w+", "", first["msg"])
         for word, plain in _WORDS.items():
             right = right.replace(word, plain)
         raise ChibiError(f"{field} is {_shown(first['input'])}: {right}") from None

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from chibi_lab.cli import main
 from chibi_lab.errors import ChibiError
 from chibi_lab.studio import grid
 from chibi_lab.training import Run, sample
-from chibi_lab.training.loop import write_timelapse
+from chibi_lab.training.film import write_timelapse
 
 TINY = [
     "--size",
@@ -531,9 +532,43 @@ def test_a_saved_config_is_the_start_and_flags_change_it(
     assert after.data == str(folder)
 
 
+def test_a_run_goes_on_by_its_folder_alone(
+    tmp_path: Path,
+    folder: Path,
+    runs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    complaint: Callable[[list[str]], str],
+) -> None:
+    shutil.copytree(runs["gan"], tmp_path / "run")
+    before = Run.open(tmp_path / "run").config
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = ["train", "gan", "--resume", "--out", "~/run"]
+    assert main(command) == 0
+    assert main([*command, "--images=96", "--log-every", "32"]) == 0
+    after = Run.open(tmp_path / "run")
+    assert after.images_seen == 96
+    assert after.config == dataclasses.replace(before, images=96, log_every=32)
+    assert "was trained otherwise (batch was 8, now 16)" in complaint(
+        [*command, "--batch=16"]
+    )
+    line = complaint(["train", "vae", *command[2:]])
+    assert "is a run of a gan, not of a vae" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_config_of_a_stranger_says_no_flags(
+    tmp_path: Path, runs: dict[str, Path], complaint: Callable[[list[str]], str]
+) -> None:
+    known = Run.open(runs["gan"]).config.to_json() | {"data": "--out=elsewhere"}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(known))
+    command = ["train", "gan", f"--config={file}", f"--out={tmp_path / 'run'}"]
+    assert "there is no style and no folder '--out=elsewhere'" in complaint(command)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("gan", "is the config of a vae, not of a gan"), ("nothing", "cannot be read")],
+    [("gan", "is the config of a vae, not of a gan"), ("nothing", "cannot read")],
 )
 def test_a_config_that_does_not_fit_is_refused(
     name: str,

@@ -8,7 +8,9 @@ from torch import nn, optim
 
 from chibi_lab.errors import ChibiError
 from chibi_lab.training.checkpoint import (
+    DamagedError,
     read_checkpoint,
+    read_header,
     restore,
     tensors_of,
     with_prefix,
@@ -85,3 +87,32 @@ def test_damaged_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_refused() -> None:
     with pytest.raises(ChibiError, match="checkpoint does not fit this config"):
         restore(nn.Linear(3, 2), tensors_of(nn.Linear(4, 2)))
+
+
+def test_a_checkpoint_has_the_mode_that_other_files_have(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    write_checkpoint(tmp_path / "a.safetensors", {"w": torch.ones(1)}, {})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_a_header_tells_shapes_and_progress(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    write_checkpoint(file, {"w": torch.ones(3, 2)}, {"images_seen": 8})
+    assert read_header(file) == ({"w": torch.Size([3, 2])}, {"images_seen": 8})
+
+
+@pytest.mark.parametrize("progress", ["[]", "{", '{"a": NaN}', '"8"'])
+def test_progress_that_is_no_object_is_damage(progress: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    save_file({"w": torch.ones(1)}, file, {"format": "1", "progress": progress})
+    with pytest.raises(DamagedError, match="does not say how far its training was"):
+        read_checkpoint(file)
+
+
+def test_an_optimiser_that_is_not_whole_is_refused() -> None:
+    network, optimizer = stepped()
+    tensors = tensors_of(optimizer)
+    tensors.pop("0.exp_avg")
+    with pytest.raises(ChibiError, match="checkpoint does not fit this config"):
+        restore(optim.Adam(network.parameters()), tensors)

@@ -1,9 +1,14 @@
 """What a run learned: networks, images on request, and a small copy."""
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from chibi_lab.data import ImageSet, to_float
 from chibi_lab.errors import ChibiError
@@ -29,6 +34,7 @@ from chibi_lab.training import (
     train_modern_vae,
     train_vae,
 )
+from chibi_lab.training import drawing as drawing_module
 from chibi_lab.training.checkpoint import read_checkpoint
 
 TINY = {"size": 32, "channels": 4, "latent_dim": 5, "batch": 8, "images": 160}
@@ -223,7 +229,7 @@ def test_export_keeps_the_samples_and_drops_the_rest(
     assert small.schema() == run.schema()
     assert (sample(small, 4) - sample(run, 4)).abs().max() < 2 / 255
     assert small.latest().stat().st_size < run.latest().stat().st_size / 3
-    with pytest.raises(ChibiError, match="exists: choose a folder that does not"):
+    with pytest.raises(ChibiError, match="is in the way: choose a new or an empty"):
         export_run(run, small.path)
 
 
@@ -245,3 +251,50 @@ def test_images_of_three_to_four_are_drawn_and_copied(
     drawn = sample(small, 2, wish={"around": "red"})
     assert drawn.shape == (2, 3, 64, 48)
     assert (drawn - sample(run, 2, wish={"around": "red"})).abs().max() < 2 / 255
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{"channels": 4_096}, {"latent_dim": 65_536}])
+def test_a_config_that_the_weights_do_not_fit_is_found_without_memory_for_it(
+    kind: str,
+    changes: dict[str, int],
+    runs: dict[str, Run],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    devices, networks = [], drawing_module._networks
+
+    def watched(run: Run) -> dict[str, Callable[[], nn.Module]]:
+        def build(first: Callable[[], nn.Module]) -> nn.Module:
+            devices.append(torch.get_default_device().type)
+            return first()
+
+        return {k: partial(build, first) for k, first in networks(run).items()}
+
+    monkeypatch.setattr(drawing_module, "_networks", watched)
+    forged = Run(runs[kind].path, replace(runs[kind].config, **changes))
+    with pytest.raises(ChibiError, match=r"does not fit the run's config: .* is"):
+        sample(forged, 1)
+    assert set(devices) == {"meta"}
+
+
+def test_what_a_strangers_config_names_is_not_opened_to_draw_or_to_copy(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs["modern-gan"]
+    forged = Run(run.path, replace(run.config, data="/", count=10_000_000))
+    monkeypatch.setattr(os, "walk", lambda *_: pytest.fail("walks the disk"))
+    assert sample(forged, 1).shape == (1, 3, 32, 32)
+    export_run(forged, tmp_path / "small")
+
+
+def test_an_empty_folder_is_filled_and_a_file_is_in_the_way(
+    runs: dict[str, Run], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert export_run(runs["gan"], tmp_path / "empty").images_seen == 160
+    for name in ("file", "file/small", "x" * 300):
+        with pytest.raises(ChibiError) as caught:
+            export_run(runs["gan"], tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]

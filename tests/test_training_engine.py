@@ -221,3 +221,32 @@ def test_torchrun_writes_once_and_a_rank_that_dies_ends_all(
     config = Run.open(out).config
     train_gan(replace(config, images=seen + 8), out, resume=True, progress=False)
     assert Run.open(out).images_seen == seen + 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RANK", "abc"),
+        ("RANK", "1"),
+        ("RANK", "-1"),
+        ("RANK", ""),
+        ("WORLD_SIZE", "0"),
+        ("WORLD_SIZE", "2.0"),
+        ("WORLD_SIZE", "9" * 5_000),
+        ("LOCAL_WORLD_SIZE", "two"),
+    ],
+)
+def test_what_torchrun_would_not_set_is_one_line(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ChibiError, match=f"^{name} is '.*: torchrun sets it to"):
+        Engine("cpu", "auto", 8)
+
+
+def test_ranks_without_an_address_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(ChibiError, match="the 2 ranks cannot be joined, start them"):
+        Engine("cpu", "auto", 8)

@@ -1,7 +1,11 @@
+import io
 import json
+import os
+import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,7 @@ from chibi_lab.training import (
     TrainingDivergedError,
     VAEConfig,
     draw,
+    export_run,
     load_vae,
     sample,
     train_gan,
@@ -24,7 +29,6 @@ from chibi_lab.training import (
 )
 from chibi_lab.training import loop as loop_module
 from chibi_lab.training.loop import Loop
-from chibi_lab.training.run import whole_folder
 
 TINY = {
     "size": 32,
@@ -195,9 +199,17 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [signal.SIGINT],
+        [signal.SIGTERM],
+        # A window that is closed sends one, the shell in it another.
+        [signal.SIGHUP, signal.SIGHUP],
+    ],
+)
 def test_a_signal_saves_and_resume_ends_as_if_nothing_had_happened(
-    number: signal.Signals,
+    numbers: list[signal.Signals],
     tmp_path: Path,
     pictures: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
@@ -209,15 +221,16 @@ def test_a_signal_saves_and_resume_ends_as_if_nothing_had_happened(
 
     def press(self: Loop, **values: torch.Tensor) -> None:
         if self.images_seen == 40:
-            signal.raise_signal(number)
+            for number in numbers:
+                signal.raise_signal(number)
         log(self, **values)
 
-    handler = signal.getsignal(number)
+    handler = signal.getsignal(numbers[0])
     monkeypatch.setattr(Loop, "log", press)
     stopped = train_vae(config, tmp_path / "stopped", images=pictures, progress=False)
     monkeypatch.undo()
     assert stopped.images_seen == 48  # the step under way is finished
-    assert signal.getsignal(number) is handler
+    assert signal.getsignal(numbers[0]) is handler
     train_vae(
         config, tmp_path / "stopped", images=pictures, resume=True, progress=False
     )
@@ -313,7 +326,7 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
     ):
         Run.open(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ChibiError, match="cannot be read as a config"):
+    with pytest.raises(ChibiError, match="cannot be read as JSON"):
         Run.open(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(VAEConfig().to_json()))
     with pytest.raises(ChibiError, match="has no checkpoint yet"):
@@ -326,20 +339,271 @@ def test_without_a_compiler_a_training_runs_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("chibi_lab.training.loop.shutil.which", lambda _: None)
+    monkeypatch.setattr("chibi_lab.training.opening.shutil.which", lambda _: None)
     config = VAEConfig(**TINY, compile=True)
     run = train_vae(config, tmp_path / "run", images=pictures, progress=False)
     assert run.images_seen == 64
-    assert capsys.readouterr().out.count("no C++ compiler was found") == 1
+    assert capsys.readouterr().err.count("no C++ compiler was found") == 1
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with pytest.raises(ZeroDivisionError), whole_folder(out) as beside:
-        (beside / "half.txt").write_text("half")
-        raise ZeroDivisionError
-    assert not list(tmp_path.iterdir())
-    with whole_folder(out) as beside:
-        (beside / "all.txt").write_text("all")
-        assert not out.exists()
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "all.txt"]
+def test_under_nohup_a_lost_connection_stops_nothing(
+    tmp_path: Path, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Loop.log
+
+    def hang_up(self: Loop, **values: torch.Tensor) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        log(self, **values)
+
+    monkeypatch.setattr(Loop, "log", hang_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        config = VAEConfig(**TINY)
+        run = train_vae(config, tmp_path / "run", images=pictures, progress=False)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.images_seen == 64
+
+
+def test_a_reader_of_the_progress_that_leaves_ends_the_training_and_loses_nothing(
+    tmp_path: Path, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr("sys.stderr", Gone())
+    config = VAEConfig(**TINY | {"images": 10**6})
+    run = train_vae(config, tmp_path / "run", images=pictures)
+    assert run.images_seen < 10**6
+    monkeypatch.undo()
+    on = VAEConfig(**TINY)
+    train_vae(on, run.path, images=pictures, resume=True, progress=False)
+    assert run.images_seen == 64
+
+
+def test_minutes_are_those_of_this_stretch(
+    tmp_path: Path, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count()  # one passes whenever the clock is looked at
+    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: next(seconds))
+    config = VAEConfig(**TINY | {"images": 10**6}, minutes=20 / 60)
+    seen = [0]
+    for resume in (False, True, True):  # the same command again and again
+        run = train_vae(
+            config, tmp_path / "run", images=pictures, resume=resume, progress=False
+        )
+        seen.append(run.images_seen)
+    assert seen == sorted(set(seen))
+    assert len(seen) == 4
+
+
+@pytest.fixture
+def copy(vae_run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(vae_run.path, tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def go_on(run: Run, pictures: ImageSet, images: int) -> Run:
+    config = VAEConfig(**TINY | EVERY | {"images": images})
+    return train_vae(config, run.path, images=pictures, resume=True, progress=False)
+
+
+STRANGERS = [
+    "checkpoints/best.safetensors",
+    "checkpoints/._000000064.safetensors",
+    "checkpoints/000000064 copy.safetensors",
+    "checkpoints/64.safetensors",
+    "checkpoints/notes.part",
+    "checkpoints/.tmpAb3",
+    "samples/._000000064.png",
+    "samples/000000064 copy.png",
+    "samples/a.part",
+]
+
+
+def test_files_of_strangers_are_passed_over_and_never_deleted(
+    copy: Run, pictures: ImageSet, tmp_path: Path
+) -> None:
+    for name in STRANGERS:
+        (copy.path / name).write_text("mine")
+    assert go_on(copy, pictures, 160).images_seen == 160
+    numbers = ["000000128", "000000160"]
+    assert [path.stem for path in copy.checkpoints()][-2:] == numbers
+    assert sample(copy, 1).shape == (1, 3, 32, 32)
+    small = export_run(copy, tmp_path / "small")
+    for name in STRANGERS:
+        assert (copy.path / name).read_text() == "mine"
+        assert not (small.path / name).exists()
+
+
+def test_names_are_sorted_by_number(copy: Run) -> None:
+    for number in (10**9, 999_999_999, 10**10):
+        (copy.path / f"samples/{number:09d}.png").touch()
+    numbers = [int(path.stem) for path in copy.samples()]
+    assert numbers == [0, 32, 64, 999_999_999, 10**9, 10**10]
+
+
+def test_a_newest_checkpoint_that_is_cut_off_is_named_and_the_older_taken(
+    copy: Run, vae_run: Run, pictures: ImageSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = copy.latest()
+    newest.write_bytes(newest.read_bytes()[:-100])
+    again = Run.open(copy.path)
+    assert sample(again, 1).shape == (1, 3, 32, 32)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{newest} is not a whole checkpoint" in said
+    assert "000000032.safetensors, which is older, is whole" in said
+    assert newest.exists()
+    go_on(copy, pictures, 64)
+    assert str(newest) in capsys.readouterr().err
+    assert torch.equal(sample(copy, 4), sample(vae_run, 4))
+    assert newest.with_suffix(".damaged").exists()
+
+
+def test_a_checkpoint_under_the_name_of_another_is_not_taken_for_it(
+    copy: Run, pictures: ImageSet
+) -> None:
+    forged = copy.path / "checkpoints" / "999999999.safetensors"
+    shutil.copyfile(copy.latest(), forged)
+    assert copy.images_seen == 64
+    assert go_on(copy, pictures, 96).images_seen == 96
+    assert [path.stem for path in copy.checkpoints()][-2:] == ["000000064", "000000096"]
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "samples"])
+def test_what_cannot_be_read_is_not_what_is_not_there(
+    folder: str, copy: Run, pictures: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir, before = os.listdir, (copy.path / "stats.jsonl").read_bytes()
+
+    def refused(path: str | Path) -> list[str]:
+        if Path(path) == copy.path / folder:
+            raise PermissionError(13, "Permission denied")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(ChibiError, match=f"cannot read .*{folder}: Permission denied"):
+        copy.checkpoints(), copy.samples()
+    with pytest.raises(ChibiError, match="Permission denied"):
+        go_on(copy, pictures, 96)
+    assert (copy.path / "stats.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "data.json",
+        "stats.jsonl",
+        "checkpoints",
+        "samples",
+        "samples/000000000.png",
+        "checkpoints/000000032.safetensors",
+    ],
+)
+def test_a_run_with_a_link_in_it_is_refused(
+    name: str, copy: Run, pictures: ImageSet, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (copy.path / name).rename(elsewhere)
+    (copy.path / name).symlink_to(elsewhere)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    tries: list[Callable[[], object]] = [
+        lambda: Run.open(copy.path),
+        lambda: go_on(copy, pictures, 96),
+        lambda: export_run(copy, tmp_path / "small"),
+    ]
+    for each in tries:
+        with pytest.raises(ChibiError, match=f"{name} is a link: the files of a run"):
+            each()
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_link_that_waits_to_be_written_to_is_not(
+    copy: Run, pictures: ImageSet, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("mine")
+    for name in ("config.json", "data.json", "stats.jsonl", "timelapse.webp"):
+        (copy.path / f"{name}.part").symlink_to(tmp_path / "precious")
+    go_on(copy, pictures, 96)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "data.json", "stats.jsonl", "checkpoints/000000064.safetensors"],
+)
+def test_nothing_waits_for_a_pipe_in_a_run(
+    name: str, copy: Run, tmp_path: Path
+) -> None:
+    (copy.path / name).unlink()
+    os.mkfifo(copy.path / name)
+    with pytest.raises(ChibiError, match="not a regular file") as caught:
+        export_run(Run.open(copy.path), tmp_path / "small")
+    assert name in str(caught.value)
+
+
+GOOD = b'{"images_seen": 16, "seconds": 1.0, "loss": 2.0}\n'
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\0" * 300,
+        b"\0" * 300 + b"\n",
+        GOOD[:20],
+        GOOD[:20] + b"\n",
+        b'{"images_seen": 16, "seconds": 1.0, "loss": NaN}\n',
+        b'{"images_seen": 16, "seconds": 1e999}\n',
+        b'{"images_seen": "16", "seconds": 1.0}\n',
+        b'{"images_seen": 16.5, "seconds": 1.0}\n',
+        b'{"images_seen": 16}\n',
+        b"[16, 1.0]\n",
+        b"[" * 10_000 + b"\n",
+        b'{"images_seen": ' + b"9" * 5_000 + b', "seconds": 1.0}\n',
+        b'{"images_seen": 16, "seconds": 1.0, "loss": "\xe4"}\n',
+    ],
+)
+def test_a_damaged_line_is_cut_and_said_and_the_rest_is_good(
+    tail: bytes, copy: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy.path / "stats.jsonl").write_bytes(GOOD + tail + GOOD.replace(b"16", b"32"))
+    ends = [16, 32] if tail.endswith(b"\n") else [16]
+    for _ in range(2):
+        assert [row["images_seen"] for row in copy.stats()] == ends
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1  # once
+    assert "stats.jsonl: 1 of 3 lines are damaged" in said or ends == [16]
+
+
+def test_a_training_goes_on_after_a_loss_of_power(
+    copy: Run, pictures: ImageSet
+) -> None:
+    with (copy.path / "stats.jsonl").open("ab") as file:
+        file.write(b"\0" * 4_096)
+    go_on(copy, pictures, 96)
+    seen = [row["images_seen"] for row in copy.stats()]
+    assert seen == [16, 32, 48, 64, 80, 96]
+    assert b"\0" not in (copy.path / "stats.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '"a"', "{", "\udce4", "[" * 9_999, '{"a": NaN}']
+)
+def test_data_that_make_no_sense_are_one_line_with_the_name_of_the_file(
+    text: str, copy: Run
+) -> None:
+    (copy.path / "data.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ChibiError, match=r"data\.json") as caught:
+        copy.data()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_home_folder_is_found_in_a_name(
+    copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(copy.path.parent))
+    assert Run.open("~/run").path == copy.path

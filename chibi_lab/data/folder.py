@@ -261,11 +261,10 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     if before.get("fingerprint") in (None, now.get("fingerprint")):
         return ""
-    old, new = ({*m["files"], *m["other_files"]} for m in (before, now))
+    old, new = ({*m.get("files", ()), *m.get("other_files", ())} for m in (before, now))
     if not old & new:
-        raise ChibiError(
-            f"{printable(now['folder'])} has none of the pictures of {printable(before['folder'])}"
-        )
+        here, there = printable(now["folder"]), printable(before.get("folder"))
+        raise ChibiError(f"{here} has none of the pictures of {there}")
     counted = [
         f"{len(names)} {what} (first: {printable(min(names))})"
         for what, names in (("added", new - old), ("taken away", old - new))

@@ -246,9 +246,8 @@ def checksum_of(run: "Run") -> str:
 def credit_of(run: "Run") -> str:
     """Whose pictures a run learned from; "" if its folder does not say."""
     try:
-        data = json.loads((run.path / "data.json").read_text("utf-8"))
-        return str(data.get("credit", ""))
-    except (OSError, ValueError, AttributeError):
+        return run.data().get("credit", "")
+    except ChibiError:
         return ""
 
 

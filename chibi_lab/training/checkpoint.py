@@ -1,32 +1,36 @@
 """All of a training's state in one safetensors file: tensors only, never a pickle."""
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn, optim
 
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import open_file, write
 
 FORMAT = 1
+# How pickles and PyTorch's own files (zip archives of them) begin.
+PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+ADAM = {"step", "exp_avg", "exp_avg_sq"}  # what the optimiser keeps for a weight
 Part = nn.Module | optim.Optimizer | torch.Generator
+
+
+class DamagedError(ChibiError):
+    """A file that is no whole checkpoint: cut off, or of another kind."""
 
 
 def tensors_of(part: Part) -> dict[str, Tensor]:
     """The state of a network, an optimiser or a random generator as named tensors.
 
-    An optimiser's learning rate and the like are not part of it: they come from the config.
-
-    Args:
-        part: What to read.
-
-    Returns:
-        Tensors by name, without a copy.
+    An optimiser's learning rate and the like are not part of it: they come from the config. No copy
+    is made.
     """
     if isinstance(part, nn.Module):
         return part.state_dict()
@@ -40,15 +44,7 @@ def tensors_of(part: Part) -> dict[str, Tensor]:
 
 
 def restore(part: Part, tensors: Mapping[str, Tensor]) -> None:
-    """Put the state that :func:`tensors_of` read back in place.
-
-    Args:
-        part: What to fill.
-        tensors: Its state.
-
-    Raises:
-        ChibiError: If names or shapes do not fit.
-    """
+    """Put the state that :func:`tensors_of` read back in place, if names and shapes fit."""
     try:
         if isinstance(part, nn.Module):
             part.load_state_dict(tensors)
@@ -63,8 +59,10 @@ def restore(part: Part, tensors: Mapping[str, Tensor]) -> None:
                     # As its weight lies in memory: a fused step walks both as one.
                     value = torch.empty_like(parameters[int(index)]).copy_(value)
                 state["state"].setdefault(int(index), {})[name] = value
+            if any(slots.keys() != ADAM for slots in state["state"].values()):
+                raise KeyError("the optimiser's state is not whole")
             part.load_state_dict(state)
-    except (RuntimeError, KeyError, ValueError, IndexError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise ChibiError(f"checkpoint does not fit this config: {first}") from error
 
@@ -72,34 +70,21 @@ def restore(part: Part, tensors: Mapping[str, Tensor]) -> None:
 def write_checkpoint(
     path: Path, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint beside its place, then rename it into place.
+    """Write a checkpoint, whole or not at all.
 
     Args:
         path: The file to make.
         tensors: All state, by name.
         progress: What is not a tensor, such as the images seen; anything that JSON holds.
-
-    Raises:
-        ChibiError: If the file cannot be written, for example because the disk is full.
     """
-    beside = path.with_name(path.name + ".part")
     metadata = {"format": str(FORMAT), "progress": json.dumps(progress)}
-    try:
-        save_file(
-            {k: v.detach().contiguous() for k, v in tensors.items()}, beside, metadata
-        )
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise ChibiError(f"cannot write {path}: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    whole = {k: v.detach().contiguous() for k, v in tensors.items()}
+    write(path, save(whole, metadata))
 
 
 def read_checkpoint(
     path: Path, prefixes: tuple[str, ...] = ("",)
-) -> tuple[dict[str, Tensor], dict]:
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint, or the part of it whose names begin as told.
 
     Args:
@@ -110,40 +95,49 @@ def read_checkpoint(
         Tensors by name, and what was given as ``progress``.
 
     Raises:
-        ChibiError: If the file is not a whole checkpoint of this format.
+        DamagedError: If the file is not a whole checkpoint.
     """
+    with _opened(path) as (file, progress):
+        names = [key for key in file.keys() if key.startswith(prefixes)]
+        return {key: file.get_tensor(key) for key in names}, progress
+
+
+def read_header(path: Path) -> tuple[dict[str, torch.Size], dict[str, Any]]:
+    """Shapes of the tensors by name, and the progress; no tensor is read.
+
+    Raises:
+        DamagedError: If the file is not a whole checkpoint.
+    """
+    with _opened(path) as (file, progress):
+        shapes = {k: torch.Size(file.get_slice(k).get_shape()) for k in file.keys()}
+        return shapes, progress
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    with open_file(path) as regular:
+        pickled = regular.read(2) in PICKLES
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             _check_format(path, metadata.get("format", "none"))
-            tensors = {
-                key: file.get_tensor(key)
-                for key in file.keys()
-                if key.startswith(prefixes)
-            }
-        progress = json.loads(metadata["progress"])
+            progress = from_json(metadata.get("progress", ""), allow_inf_nan=False)
+            if not isinstance(progress, dict):
+                raise ValueError("its progress is no object")
+            yield file, progress
     except (SafetensorError, OSError) as error:
-        pickled = (
-            ": it is a pickle, which may run any program" if _is_pickle(path) else ""
-        )
-        raise ChibiError(
-            f"{path} is not a whole checkpoint{pickled or f': {error}'}"
+        why = "it is a pickle, which may run any program" if pickled else error
+        raise DamagedError(f"{path} is not a whole checkpoint: {why}") from error
+    except ChibiError:
+        raise
+    except ValueError as error:
+        raise DamagedError(
+            f"{path} does not say how far its training was: {error}"
         ) from error
-    except (KeyError, json.JSONDecodeError) as error:
-        raise ChibiError(f"{path} does not say how far its training was") from error
-    return tensors, progress
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, with it cut off.
-
-    Args:
-        tensors: Tensors by name.
-        prefix: Beginning of the names to keep, its dot included.
-
-    Returns:
-        The matching tensors under what is left of their names.
-    """
+    """The tensors whose names begin with a prefix, its dot included, by the rest of the names."""
     return {
         k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
     }
@@ -162,21 +156,7 @@ def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _check_format(path: Path, found: str) -> None:
     if found == str(FORMAT):
         return
-    newer = found.isdecimal() and int(found) > FORMAT
+    newer = found.isdecimal() and found > str(FORMAT)
     advice = ": it was written by a newer chibi-lab, update this one" if newer else ""
+    found = found[:20]
     raise ChibiError(f"{path} has checkpoint format {found}, not {FORMAT}{advice}")
-
-
-def _is_pickle(path: Path) -> bool:
-    """Whether a file begins as pickles and PyTorch's own files (zip archives of them) do."""
-    try:
-        with path.open("rb") as file:
-            return file.read(2) in (
-                b"PK",
-                b"\x80\x02",
-                b"\x80\x03",
-                b"\x80\x04",
-                b"\x80\x05",
-            )
-    except OSError:
-        return False

@@ -1,14 +1,16 @@
 """What a run learned: its networks, the images that they draw, and a small copy of both."""
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from chibi_lab.errors import ChibiError
+from chibi_lab.files import check_new_folder, place, read, whole_folder, write
 from chibi_lab.models import (
     Decoder,
     Encoder,
@@ -19,82 +21,42 @@ from chibi_lab.models import (
 from chibi_lab.training.checkpoint import (
     halved,
     read_checkpoint,
+    read_header,
     widened,
     with_prefix,
     write_checkpoint,
 )
-from chibi_lab.training.run import Run, whole_folder
+from chibi_lab.training.run import FILES, LARGEST, Run
 
 SEEDS = 2**63  # torch takes no larger ones
 CHUNK = 64  # images drawn at once; always a full chunk, so that a count never changes a sample
-# What it takes to draw: the averaged generator, or all of a VAE.
-INFERENCE = {
-    "gan": ("ema.",),
-    "vae": ("encoder.", "decoder."),
-    "modern-gan": ("ema.",),
-    "modern-vae": ("ema.",),
-}
 
 
 def load_generator(run: Run) -> Generator | ModernGenerator:
-    """The generator of a GAN's run, with its averaged weights, in evaluation mode.
+    """The generator of a GAN's run, the article's or a modern one, with its averaged weights.
 
-    Args:
-        run: A run of a GAN, the article's or the modern one.
-
-    Returns:
-        The generator on the CPU, in float32.
-
-    Raises:
-        ChibiError: If the run is of another kind or has no checkpoint.
+    It is on the CPU, in float32, in evaluation mode; so are all networks that are loaded.
     """
-    config = _require_kind(run, "gan", "modern-gan")
-    if config.kind == "gan":
-        generator = Generator(config.size, config.channels, config.latent_dim)
-    else:
-        generator = ModernGenerator(
-            config.shape, config.channels, config.latent_dim, value_counts(run)
-        )
-    _fill(generator, run.latest(), "ema.module.")
-    return generator
+    _require_kind(run, "gan", "modern-gan")
+    return _load(run)[-1]
 
 
 def load_vae(run: Run) -> tuple[Encoder, Decoder]:
-    """Encoder and decoder of the article's VAE, in evaluation mode.
-
-    Args:
-        run: A run of the article's VAE.
-
-    Returns:
-        The two networks on the CPU, in float32.
-
-    Raises:
-        ChibiError: If the run is of another kind or has no checkpoint.
-    """
-    config = _require_kind(run, "vae")
-    encoder = Encoder(config.size, config.channels, config.latent_dim)
-    decoder = Decoder(config.size, config.channels, config.latent_dim)
-    _fill(encoder, run.latest(), "encoder.")
-    _fill(decoder, run.latest(), "decoder.")
+    """Encoder and decoder of the article's VAE."""
+    _require_kind(run, "vae")
+    encoder, decoder = _load(run)
     return encoder, decoder
 
 
 def load_modern_vae(run: Run) -> ModernVAE:
-    """The modern VAE of a run, with its averaged weights, in evaluation mode.
+    """The modern VAE of a run, with its averaged weights."""
+    _require_kind(run, "modern-vae")
+    return _load(run)[-1]
 
-    Args:
-        run: A run of a modern VAE.
 
-    Returns:
-        The network on the CPU, in float32.
-
-    Raises:
-        ChibiError: If the run is of another kind or has no checkpoint.
-    """
-    config = _require_kind(run, "modern-vae")
-    vae = ModernVAE(config.shape, config.channels, config.latent_dim, value_counts(run))
-    _fill(vae, run.latest(), "ema.module.")
-    return vae
+def load_drawer(run: Run) -> nn.Module:
+    """The network of a run of any kind that turns latents into images: generator or decoder."""
+    return _load(run)[-1]
 
 
 def has_encoder(run: Run) -> bool:
@@ -117,34 +79,18 @@ def reconstruct(run: Run, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         ChibiError: If the run has no encoder or no checkpoint.
     """
-    if _require_kind(run, "vae", "modern-vae").kind == "vae":
+    _require_kind(run, "vae", "modern-vae")
+    if run.config.kind == "vae":
         encoder, decoder = load_vae(run)
         coded = [encoder(chunk) for chunk in images.split(CHUNK)]
-        read = None
+        attributes = None
     else:
         vae = load_modern_vae(run)
         decoder = vae.decoder
         coded = [vae.encode(chunk) for chunk in images.split(CHUNK)]
-        read = torch.cat([parts[2] for parts in coded])
+        attributes = torch.cat([parts[2] for parts in coded])
     mu, logvar = (torch.cat([parts[i] for parts in coded]) for i in range(2))
-    return draw(decoder, mu, read), mu, logvar
-
-
-def load_drawer(run: Run) -> nn.Module:
-    """The network of a run that turns latents into images: generator or decoder.
-
-    Args:
-        run: A run of any kind.
-
-    Returns:
-        The network on the CPU, in float32, in evaluation mode.
-
-    Raises:
-        ChibiError: If the run has no checkpoint.
-    """
-    if run.config.kind == "modern-vae":
-        return load_modern_vae(run)
-    return load_vae(run)[1] if run.config.kind == "vae" else load_generator(run)
+    return draw(decoder, mu, attributes), mu, logvar
 
 
 def value_counts(run: Run) -> tuple[int, ...]:
@@ -222,16 +168,17 @@ def sample(
         ChibiError: If the run has no checkpoint, count or seed is out of range, or the model
             cannot be asked for this.
     """
+    network = load_drawer(run)
     z = latents(count, run.config.latent_dim, seed)
     if not wish:
-        return draw(load_drawer(run), z)
+        return draw(network, z)
     schema = run.schema()
     if schema is None:
         raise ChibiError(
             f"{run.path} is a model that draws what it likes: it takes no wishes"
         )
     row = torch.tensor(schema.ask(wish))
-    return draw(load_drawer(run), z, row.expand(count, -1))
+    return draw(network, z, row.expand(count, -1))
 
 
 def export_run(run: Run, out: Path | str) -> Run:
@@ -242,29 +189,58 @@ def export_run(run: Run, out: Path | str) -> Run:
 
     Args:
         run: The run to copy.
-        out: The folder to make.
+        out: The folder to make, or an empty one.
 
     Returns:
         The small run. It can be sampled and compared, not resumed.
-
-    Raises:
-        ChibiError: If the folder exists, or the run has no checkpoint.
     """
-    out = Path(out)
-    if out.exists():
-        raise ChibiError(f"{out} exists: choose a folder that does not")
-    tensors, progress = read_checkpoint(run.latest(), INFERENCE[run.config.kind])
+    out, run = place(out), Run.open(run.path)  # again: it may have come to hold a link
+    check_new_folder(out)
+    latest = run.latest()
+    check_fits(run, latest)
+    tensors, progress = read_checkpoint(latest, tuple(_networks(run)))
+    files = [run.path / name for name in FILES if (run.path / name).exists()]
     with whole_folder(out) as beside:
+        for file in (*files, *_doublings(run.samples())):
+            copy = beside / file.relative_to(run.path)
+            copy.parent.mkdir(exist_ok=True)
+            write(copy, read(file, LARGEST, links=False))
         (beside / "checkpoints").mkdir()
-        for name in ("config.json", "data.json", "stats.jsonl"):
-            shutil.copyfile(run.path / name, beside / name)
-        (beside / "samples").mkdir()
-        for grid in _doublings(run.samples()):
-            shutil.copyfile(grid, beside / "samples" / grid.name)
         write_checkpoint(
-            beside / "checkpoints" / run.latest().name, halved(tensors), progress
+            beside / "checkpoints" / latest.name, halved(tensors), progress
         )
     return Run.open(out)
+
+
+def check_fits(run: Run, checkpoint: Path) -> None:
+    """Hold the sizes of a config against the shapes in a checkpoint; takes no memory for either."""
+    shapes, _ = read_header(checkpoint)
+    for prefix, build in _networks(run).items():
+        with torch.device("meta"), _OnlyShapes():
+            wanted = {prefix + k: v.shape for k, v in build().state_dict().items()}
+        found = {k: shape for k, shape in shapes.items() if k.startswith(prefix)}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                here, said = (
+                    "none" if each is None else f"of shape {tuple(each)}"
+                    for each in (found.get(name), wanted.get(name))
+                )
+                raise ChibiError(
+                    f"{checkpoint} does not fit the run's config: {name} is {here}, not {said}"
+                )
+
+
+class _OnlyShapes(TorchFunctionMode):
+    """Leaves out what PyTorch takes seconds to get ready for on the device that holds nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        if func is torch.eye:
+            return torch.zeros(args[0], args[0])
+        return func(*args, **kwargs or {})
 
 
 def _doublings(grids: list[Path]) -> list[Path]:
@@ -275,25 +251,40 @@ def _doublings(grids: list[Path]) -> list[Path]:
     return kept
 
 
-def _require_kind(run: Run, *kinds: str) -> Any:
+def _require_kind(run: Run, *kinds: str) -> None:
     if run.config.kind not in kinds:
         raise ChibiError(
             f"{run.path} is a run of a {run.config.kind}: a {' or '.join(kinds)} is needed here"
         )
-    return run.config
 
 
 def _padded(rows: Tensor) -> Tensor:
     return torch.cat([rows, rows.new_zeros(CHUNK - len(rows), rows.shape[1])])
 
 
-def _fill(network: nn.Module, checkpoint: Path, prefix: str) -> None:
-    tensors = with_prefix(read_checkpoint(checkpoint, (prefix,))[0], prefix)
-    try:
-        network.load_state_dict(widened(tensors))
-    except RuntimeError as error:
-        last = str(error).strip().splitlines()[-1].strip()
-        raise ChibiError(
-            f"{checkpoint} does not fit the run's config: {last}"
-        ) from error
-    network.eval()
+def _networks(run: Run) -> dict[str, Callable[[], nn.Module]]:
+    """How to build what it takes to draw and to read; how its names begin in a checkpoint.
+
+    The averaged generator or all of a VAE; what draws comes last.
+    """
+    config: Any = run.config
+    widths = config.channels, config.latent_dim
+    if config.kind == "gan":
+        return {"ema.module.": partial(Generator, config.size, *widths)}
+    if config.kind == "vae":
+        coding = {"encoder.": Encoder, "decoder.": Decoder}
+        return {k: partial(each, config.size, *widths) for k, each in coding.items()}
+    kind = ModernGenerator if config.kind == "modern-gan" else ModernVAE
+    return {"ema.module.": partial(kind, config.shape, *widths, value_counts(run))}
+
+
+def _load(run: Run) -> list[nn.Module]:
+    checkpoint = run.latest()
+    check_fits(run, checkpoint)
+    networks = []
+    for prefix, build in _networks(run).items():
+        tensors = with_prefix(read_checkpoint(checkpoint, (prefix,))[0], prefix)
+        networks.append(build())
+        networks[-1].load_state_dict(widened(tensors))
+        networks[-1].eval()
+    return networks

@@ -39,15 +39,12 @@ class Engine:
         device: Where networks and batches belong.
         rank: The number of this process, from 0.
         ranks: How many there are.
-
-    Raises:
-        ChibiError: If there is no such device, or the ranks cannot share a batch equally.
     """
 
     def __init__(self, device: str, precision: str, batch: int) -> None:
-        self.ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0"))
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.ranks))
+        self.ranks = _told("WORLD_SIZE", 1, range(1, 2**20))
+        self.rank = _told("RANK", 0, range(self.ranks))
+        here = _told("LOCAL_WORLD_SIZE", self.ranks, range(1, self.ranks + 1))
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if device == "cuda" and gpus < here:
             found = f"{gpus} of the {here} GPUs" if gpus else "no GPU"
@@ -67,7 +64,13 @@ class Engine:
             # Only here: a training that runs alone starts sooner without it.
             from accelerate import PartialState
 
-            self._state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+            try:
+                self._state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+            except (RuntimeError, ValueError, KeyError) as error:
+                first = str(error).strip().splitlines()[0]
+                raise ChibiError(
+                    f"the {self.ranks} ranks cannot be joined, start them with torchrun: {first}"
+                ) from error
             self.device = self._state.device
             # Not when a training ends: the process may begin another one.
             atexit.register(self._state.destroy_process_group)
@@ -172,6 +175,17 @@ class Engine:
         """Whether an error tells that another rank does not answer. PyTorch has no type for it."""
         told = any(name in str(error) for name in ("gloo", "NCCL", "closed by peer"))
         return self.ranks > 1 and isinstance(error, RuntimeError) and told
+
+
+def _told(name: str, default: int, allowed: range) -> int:
+    """A number that torchrun sets."""
+    told = os.environ.get(name, str(default))
+    if not told.isdecimal() or len(told) > 9 or int(told) not in allowed:
+        raise ChibiError(
+            f"{name} is {told!r}: torchrun sets it to {allowed[0]} to {allowed[-1]}, "
+            f"without torchrun it must not be set"
+        )
+    return int(told)
 
 
 def has_bf16(device: torch.device) -> bool:

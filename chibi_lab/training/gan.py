@@ -16,16 +16,9 @@ from chibi_lab.losses import (
 )
 from chibi_lab.models import Discriminator, Generator
 from chibi_lab.training.config import GANConfig, ModernConfig
-from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    begin,
-    compile_networks,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
+from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
 
@@ -58,86 +51,84 @@ def train_gan(
         TrainingDivergedError: If a loss or a weight stops being finite.
     """
     engine = Engine(config.device, config.precision, config.batch)
-    run, loader = begin(engine, config, out, images, resume)
+    with begin(engine, config, out, images, resume) as (run, loader):
+        generator = seeded(
+            config.seed,
+            lambda: Generator(config.size, config.channels, config.latent_dim),
+            engine.device,
+        )
+        discriminator = seeded(
+            config.seed + 1,
+            lambda: Discriminator(config.size, config.channels),
+            engine.device,
+        )
+        adam = partial(
+            optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True
+        )
+        optimizer_g = adam(generator.parameters())
+        optimizer_d = adam(discriminator.parameters())
+        ema = AveragedModel(
+            generator, multi_avg_fn=ema_average(config), use_buffers=True
+        )
+        if config.compile:
+            compile_networks(generator, discriminator)
+        parallel_generator = engine.parallel(generator)
+        parallel_discriminator = engine.parallel(discriminator)
+        generator_loss = {
+            "minimax": minimax_generator_loss,
+            "non-saturating": non_saturating_generator_loss,
+        }[config.loss]
 
-    generator = seeded(
-        config.seed,
-        lambda: Generator(config.size, config.channels, config.latent_dim),
-        engine.device,
-    )
-    discriminator = seeded(
-        config.seed + 1,
-        lambda: Discriminator(config.size, config.channels),
-        engine.device,
-    )
-    adam = partial(optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True)
-    optimizer_g = adam(generator.parameters())
-    optimizer_d = adam(discriminator.parameters())
-    ema = AveragedModel(generator, multi_avg_fn=ema_average(config), use_buffers=True)
-    if config.compile:
-        compile_networks(generator, discriminator)
-    parallel_generator = engine.parallel(generator)
-    parallel_discriminator = engine.parallel(discriminator)
-    generator_loss = {
-        "minimax": minimax_generator_loss,
-        "non-saturating": non_saturating_generator_loss,
-    }[config.loss]
+        noise = torch.Generator().manual_seed(config.seed)
 
-    noise = torch.Generator().manual_seed(config.seed)
+        def shown(images: Tensor) -> Tensor:
+            """Images as the discriminator sees them."""
+            if config.instance_noise == 0:
+                return images
+            whole = (config.batch, *images.shape[1:])
+            return images + config.instance_noise * engine.normal(noise, *whole)
 
-    def shown(images: Tensor) -> Tensor:
-        """Images as the discriminator sees them."""
-        if config.instance_noise == 0:
-            return images
-        whole = (config.batch, *images.shape[1:])
-        return images + config.instance_noise * engine.normal(noise, *whole)
+        parts = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "ema": ema,
+            "optimizer_g": optimizer_g,
+            "optimizer_d": optimizer_d,
+            "noise": noise,
+        }
+        with Loop(
+            engine, run, loader, parts, ema.module, resume=resume, progress=progress
+        ) as loop:
+            for real in loop:
+                z = engine.normal(noise, config.batch, config.latent_dim)
+                with engine.mixed_precision():
+                    fake = parallel_generator(z)
 
-    grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
-    parts = {
-        "generator": generator,
-        "discriminator": discriminator,
-        "ema": ema,
-        "optimizer_g": optimizer_g,
-        "optimizer_d": optimizer_d,
-        "noise": noise,
-    }
-    with Loop(
-        engine,
-        run,
-        loader,
-        parts,
-        lambda: draw(ema.module, grid),
-        resume=resume,
-        progress=progress,
-    ) as loop:
-        for real in loop:
-            z = engine.normal(noise, config.batch, config.latent_dim)
-            with engine.mixed_precision():
-                fake = parallel_generator(z)
+                # Discriminator: answer 1 for real images and 0 for generated ones.
+                with engine.mixed_precision():
+                    real_logits = parallel_discriminator(shown(real)).float()
+                    fake_logits = parallel_discriminator(shown(fake.detach())).float()
+                loss_d = discriminator_loss(real_logits, fake_logits)
+                optimizer_d.zero_grad()
+                loss_d.backward()
+                optimizer_d.step()
 
-            # Discriminator: answer 1 for real images and 0 for generated ones.
-            with engine.mixed_precision():
-                real_logits = parallel_discriminator(shown(real)).float()
-                fake_logits = parallel_discriminator(shown(fake.detach())).float()
-            loss_d = discriminator_loss(real_logits, fake_logits)
-            optimizer_d.zero_grad()
-            loss_d.backward()
-            optimizer_d.step()
+                # Generator: make the discriminator answer 1 for what it draws.
+                discriminator.requires_grad_(False)
+                with engine.mixed_precision():
+                    answer = discriminator(shown(fake)).float()
+                loss_g = generator_loss(answer)
+                optimizer_g.zero_grad()
+                loss_g.backward()
+                optimizer_g.step()
+                discriminator.requires_grad_(True)
+                ema.update_parameters(generator)
 
-            # Generator: make the discriminator answer 1 for what it draws.
-            discriminator.requires_grad_(False)
-            with engine.mixed_precision():
-                answer = discriminator(shown(fake)).float()
-            loss_g = generator_loss(answer)
-            optimizer_g.zero_grad()
-            loss_g.backward()
-            optimizer_g.step()
-            discriminator.requires_grad_(True)
-            ema.update_parameters(generator)
-
-            d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-            loop.log(loss_d=loss_d, loss_g=loss_g, d_real=d_real, d_fake=d_fake)
-    engine.wait()  # until all is written
+                d_real, d_fake = (
+                    real_logits.sigmoid().mean(),
+                    fake_logits.sigmoid().mean(),
+                )
+                loop.log(loss_d=loss_d, loss_g=loss_g, d_real=d_real, d_fake=d_fake)
     return run
 
 

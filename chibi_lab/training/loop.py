@@ -1,39 +1,27 @@
 """What surrounds a training step: counting, logging, samples, checkpoints, Ctrl-C, resume.
 
-The two trainings (``gan.py``, ``vae.py``) hold the steps themselves.
+The trainings (``gan.py``, ``vae.py`` and the modern ones) hold the steps themselves.
 """
 
 import json
 import math
-import os
-import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from PIL import Image
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from chibi_lab.data import (
-    BatchLoader,
-    ImageSet,
-    ShardLoader,
-    ShardSet,
-    open_loader,
-    open_training,
-)
-from chibi_lab.data.folder import changes
-from chibi_lab.data.open import last_place
+from chibi_lab.data import BatchLoader, ShardLoader
 from chibi_lab.errors import ChibiError
-from chibi_lab.files import printable
+from chibi_lab.files import explained, write, writing
+from chibi_lab.reading import STRICT, checked, naming
 from chibi_lab.training.checkpoint import (
     Part,
     read_checkpoint,
@@ -42,19 +30,43 @@ from chibi_lab.training.checkpoint import (
     with_prefix,
     write_checkpoint,
 )
-from chibi_lab.training.config import TrainingConfig
+from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
-from chibi_lab.training.run import Run, write_text
+from chibi_lab.training.film import write_timelapse
+from chibi_lab.training.progress import open_bar
+from chibi_lab.training.run import Run, say
 
 KEPT_CHECKPOINTS = 2
 ASK_EVERY = 16  # steps after which several ranks ask one another whether to stop
 SAMPLE_COUNT = 32  # latents of the fixed grid
 SAMPLE_SEED = 0
-FRAME_MS, LAST_FRAME_MS = 250, 2_000  # of the time-lapse, in milliseconds
+# A window that is closed and a connection that is lost send SIGHUP, a cluster SIGTERM.
+SIGNALS = [getattr(signal, n, None) for n in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 
 class TrainingDivergedError(ChibiError):
     """A loss or a weight is no longer a finite number."""
+
+
+class Best(BaseModel):
+    """The checkpoint with the lowest mean of the figure that judges."""
+
+    model_config = STRICT
+
+    images_seen: Annotated[int, Field(ge=0)]
+    figure: float
+
+
+class Progress(BaseModel):
+    """How far a training is: what its checkpoint holds beside the tensors."""
+
+    model_config = STRICT
+
+    images_seen: Annotated[int, Field(ge=0, le=10**13)]
+    seconds: Annotated[float, Field(ge=0)]
+    """Of training, over all its resumed stretches."""
+    loader: dict[str, Annotated[int, Field(ge=0, lt=2**63)]]
+    best: Best | None = None
 
 
 def seeded(
@@ -66,101 +78,10 @@ def seeded(
         seed: Seed of the weights; torch's global generator is left as it was.
         build: Makes the network, on the processor: its weights are the same on any device.
         device: Where it is to go.
-
-    Returns:
-        The network, channels last, in training mode.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(device, memory_format=torch.channels_last)
-
-
-def begin(
-    engine: Engine,
-    config: TrainingConfig,
-    out: Path | str,
-    images: ImageSet | ShardSet | None,
-    resume: bool,
-) -> tuple[Run, BatchLoader | ShardLoader]:
-    """Make ready what a training writes to and reads from.
-
-    The first rank goes ahead: the others must not draw the same avatars at the same time, nor take
-    the folder that it makes for an older run.
-
-    Args:
-        engine: Says which rank this is.
-        config: The choices of the training.
-        out: The run's folder.
-        images: Training images; without them ``config.data`` is opened.
-        resume: Whether to go on with a run that is there.
-
-    Returns:
-        The run, and the batches of this rank.
-
-    Raises:
-        ChibiError: If the data or the folder is unfit.
-    """
-    if engine.is_first:
-        run = Run.plan(out, config, resume)
-    else:
-        run = Run(out, config)
-        engine.wait()
-    if images is None:
-        known = run.data()
-        images = open_training(
-            last_place(config.data, known),
-            config.size,
-            config.count,
-            config.palette,
-            engine.is_first,
-            config.shape[1],
-        )
-        if engine.is_first:
-            for skipped in images.manifest.get("skipped", []):
-                line = f"left out {skipped['path']}: {skipped['reason']}"
-                tqdm.write(printable(line), file=sys.stderr)
-            if changed := changes(known, images.manifest):
-                tqdm.write(changed, file=sys.stderr)
-    config.check_images((images.size, images.width), images.schema)
-    share = engine.rank, engine.ranks
-    loader = open_loader(images, config.batch, config.seed, engine.device, share)
-    if engine.is_first:
-        schema = {} if images.schema is None else {"schema": images.schema.to_json()}
-        run.create({**images.manifest, **schema, "data": config.data})
-        engine.wait()
-    return run, loader
-
-
-def compile_networks(*networks: nn.Module) -> None:
-    """Have networks compiled when they are first used; without a C++ compiler say so in a line.
-
-    Args:
-        networks: They keep their names and their state.
-    """
-    compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
-    if not any(map(shutil.which, compilers)):
-        tqdm.write("no C++ compiler was found: the training goes on without --compile")
-        return
-    for network in networks:
-        network.compile()
-
-
-def write_timelapse(run: Run) -> None:
-    """Put a run's sample grids together to a film, ``timelapse.webp``.
-
-    Args:
-        run: A run with at least one sample grid.
-    """
-    grids = []
-    for path in run.samples():
-        with Image.open(path) as grid:
-            grids.append(grid.convert("RGB"))
-    beside = run.path / "timelapse.webp.part"
-    lengths = [FRAME_MS] * (len(grids) - 1) + [LAST_FRAME_MS]
-    grids[0].save(
-        beside, "WEBP", save_all=True, append_images=grids[1:], duration=lengths, loop=0
-    )
-    beside.replace(run.path / "timelapse.webp")
 
 
 def open_board(folder: Path) -> Any:
@@ -182,16 +103,16 @@ class Loop(AbstractContextManager):
     """Runs the steps of a training and keeps its run folder.
 
     Used as ``with Loop(...) as loop: for real in loop: ...; loop.log(...)``. Each turn gives a
-    batch. Ctrl-C, or the SIGTERM of a cluster, ends the loop after the step under way, with a
-    checkpoint; a second one interrupts at once. Several ranks end together, up to 16 steps later,
-    and the first one writes.
+    batch. Ctrl-C, a signal to end, or a reader of the progress that leaves ends the loop after the
+    step under way, with a checkpoint; a second Ctrl-C interrupts at once. Several ranks end
+    together, up to 16 steps later, and the first one writes.
 
     Args:
         engine: What it has to agree on with other ranks.
         run: Where to write.
         loader: Gives the batches.
         parts: All that has state, by name: networks, optimisers, random generators.
-        draw: Draws the sample grid with the current weights.
+        drawer: The network that draws the sample grid.
         resume: Whether to go on from the newest checkpoint, if there is one.
         progress: Whether to show a progress bar.
         judged_by: The logged figure whose lowest mean makes the best checkpoint, which is kept
@@ -199,9 +120,6 @@ class Loop(AbstractContextManager):
 
     Attributes:
         images_seen: Training images that went through the step so far.
-
-    Raises:
-        ChibiError: If the checkpoint to resume from is damaged or does not fit.
     """
 
     def __init__(
@@ -210,14 +128,14 @@ class Loop(AbstractContextManager):
         run: Run,
         loader: BatchLoader | ShardLoader,
         parts: Mapping[str, Part],
-        draw: Callable[[], Tensor],
+        drawer: nn.Module,
         *,
         resume: bool,
         progress: bool,
         judged_by: str | None = None,
     ) -> None:
         self.engine, self.run, self.loader = engine, run, loader
-        self.parts, self.draw = parts, draw
+        self.parts, self.drawer = parts, drawer
         self.images_seen = 0
         self._seconds = 0.0  # of training, over all its resumed stretches
         self._sums: dict[str, Tensor] = {}
@@ -225,13 +143,9 @@ class Loop(AbstractContextManager):
         self._stopped = False
         # The mean since the last checkpoint of the figure that says which checkpoint is best.
         self._judged_by, self._judged = judged_by, (0.0, 0)
-        self._best: dict[str, float] | None = None
-        try:
-            if resume:
-                self._restore()
-        except BaseException:
-            run.release()
-            raise
+        self._best: Best | None = None
+        if resume:
+            self._restore()
         self._logged, self._logged_seconds = self.images_seen, self._seconds
         self._began = self._sampled = self._saved = self.images_seen
         self._show_progress = progress and engine.is_first
@@ -242,16 +156,17 @@ class Loop(AbstractContextManager):
         """Take over Ctrl-C and start the clock."""
         self._previous_handlers = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous_handlers[number] = signal.signal(number, self._stop)
-        # No `disable=None`: an explicit value would overrule TQDM_DISABLE.
-        shown = {} if self._show_progress else {"disable": True}
+            for number in filter(None, SIGNALS):
+                # Under nohup a lost connection is to be ignored.
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                if number == signal.SIGINT or not ignored:
+                    self._previous_handlers[number] = signal.signal(number, self._stop)
         config = self.run.config
-        self._bar = tqdm(
-            total=config.images, initial=self.images_seen, unit="img", unit_scale=True,
-            desc=f"training {config.kind}", **shown,
-        )  # fmt: skip
-        self._started = time.perf_counter() - self._seconds
+        self._bar, self._listener = open_bar(
+            config.kind, config.images, self.images_seen, self._show_progress
+        )
+        self._entered = time.perf_counter()
+        self._started = self._entered - self._seconds
         return self
 
     def __exit__(
@@ -269,12 +184,11 @@ class Loop(AbstractContextManager):
                 if self.images_seen > self._saved:
                     self._save()
                 if self.engine.is_first:
-                    with self._writing("timelapse.webp"):
+                    with self._writing():
                         write_timelapse(self.run)
         finally:
             if self._board is not None:
                 self._board.close()
-            self.run.release()
             self._bar.close()
             self._give_back_signals()
         if error is not None and self.engine.is_loss_of_rank(error):
@@ -282,7 +196,7 @@ class Loop(AbstractContextManager):
                 f"another rank was lost at {self.images_seen:,} images seen; {self._last_good()}"
             ) from error
         if self._stopped and self.engine.is_first:
-            tqdm.write(
+            say(
                 f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}"
             )
 
@@ -322,11 +236,12 @@ class Loop(AbstractContextManager):
     def _must_stop(self) -> bool:
         minutes = self.run.config.minutes
         late = (
-            minutes is not None and time.perf_counter() - self._started >= 60 * minutes
+            minutes is not None and time.perf_counter() - self._entered >= 60 * minutes
         )
         # Ranks must stop after the same step. To ask each time would cost a wait a step.
         if self.engine.ranks > 1 and self.step % ASK_EVERY:
             return False
+        self._stopped |= self._listener.left
         return self.engine.any(self._stopped or late)
 
     def _passed(self, before: int, every: int) -> bool:
@@ -334,7 +249,8 @@ class Loop(AbstractContextManager):
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopped = True
-        if self.engine.ranks == 1:  # torchrun passes on what every rank has had already
+        # A window that is closed sends more than one; torchrun passes on what each rank has had.
+        if self.engine.ranks == 1 and number in (signal.SIGINT, signal.SIGTERM):
             self._give_back_signals()
 
     def _give_back_signals(self) -> None:
@@ -363,11 +279,10 @@ class Loop(AbstractContextManager):
         row |= {"images_per_second": round(speed, 1)}
         row |= {name: float(f"{mean:.6g}") for name, mean in means.items()}
         if self.engine.is_first:
-            with (
-                self._writing("stats.jsonl"),
-                (self.run.path / "stats.jsonl").open("a", encoding="utf-8") as file,
-            ):
-                file.write(json.dumps(row) + "\n")
+            file = self.run.path / "stats.jsonl"
+            with self._writing(), explained(f"cannot write {file}"):
+                with file.open("a", encoding="utf-8") as rows:
+                    rows.write(json.dumps(row) + "\n")
         if self._board is not None:
             for name, mean in means.items():
                 self._board.add_scalar(name, mean, self.images_seen)
@@ -384,11 +299,10 @@ class Loop(AbstractContextManager):
         from torchvision.utils import save_image
 
         path = self.run.path / "samples" / f"{self.images_seen:09d}.png"
-        beside = path.with_suffix(".part")
-        images = (self.draw() + 1) / 2
-        with self._writing(f"samples/{path.name}"):
-            save_image(images, beside, format="png", nrow=8, pad_value=1.0)
-            beside.replace(path)
+        z = latents(SAMPLE_COUNT, self.run.config.latent_dim, SAMPLE_SEED)
+        images = (draw(self.drawer, z) + 1) / 2
+        with self._writing(), writing(path) as file:
+            save_image(images, file, format="png", nrow=8, pad_value=1.0)
 
     def _tensors(self) -> dict[str, Tensor]:
         """All state, by name."""
@@ -409,36 +323,35 @@ class Loop(AbstractContextManager):
         if self._judged[1]:
             figure = self._judged[0] / self._judged[1]
             self._judged = (0.0, 0)
-            if self._best is None or figure < self._best["figure"]:
-                self._best = {"images_seen": self.images_seen, "figure": figure}
-        progress = {
-            "images_seen": self.images_seen,
-            "seconds": self._seconds,
-            "loader": self.loader.state_dict(),
-            "best": self._best,
-        }
+            if self._best is None or figure < self._best.figure:
+                self._best = Best(images_seen=self.images_seen, figure=figure)
+        progress = Progress(
+            images_seen=self.images_seen,
+            seconds=self._seconds,
+            loader=self.loader.state_dict(),
+            best=self._best,
+        )
         self._saved = self.images_seen
         if not self.engine.is_first:
             return
         path = self.run.path / "checkpoints" / f"{self.images_seen:09d}.safetensors"
-        try:
-            write_checkpoint(path, tensors, progress)
-        except ChibiError as error:
-            raise ChibiError(f"{error}; {self._last_good()}") from error
-        best = self._best and int(self._best["images_seen"])
+        with self._writing():
+            write_checkpoint(path, tensors, progress.model_dump())
         for old in self.run.checkpoints()[:-KEPT_CHECKPOINTS]:
-            if int(old.stem) != best:
+            if self._best is None or int(old.stem) != self._best.images_seen:
                 old.unlink()
 
     def _restore(self) -> None:
         if self.run.checkpoints():
-            tensors, progress = read_checkpoint(self.run.latest())
-            for name, part in self.parts.items():
-                restore(part, with_prefix(tensors, f"{name}."))
-            self.loader.load_state_dict(progress["loader"])
-            self.images_seen = progress["images_seen"]
-            self._seconds = progress["seconds"]
-            self._best = progress.get("best")
+            latest = self.run.latest()
+            tensors, known = read_checkpoint(latest)
+            with naming(latest), checked():
+                progress = Progress.model_validate(known)
+                for name, part in self.parts.items():
+                    restore(part, with_prefix(tensors, f"{name}."))
+                self.loader.load_state_dict(progress.loader)
+            self.images_seen, self._seconds = progress.images_seen, progress.seconds
+            self._best = progress.best
         if self.engine.any(
             self.engine.mean_number(self.images_seen) != self.images_seen
         ):
@@ -446,25 +359,27 @@ class Loop(AbstractContextManager):
                 f"the ranks find different checkpoints in {self.run.path}: it must lie on a file "
                 f"system that all machines share"
             )
-        if not self.engine.is_first:
-            return
-        # Rows written after the checkpoint tell of steps that will be taken again.
-        rows = [
-            row for row in self.run.stats() if row["images_seen"] <= self.images_seen
-        ]
+        if self.engine.is_first:
+            with self._writing():
+                self._forget_later()
+
+    def _forget_later(self) -> None:
+        """Put away what lies after the checkpoint: those steps will be taken again."""
+        for path in self.run.checkpoints():
+            if int(path.stem) > self.images_seen:  # damaged, or it would be the newest
+                path.rename(path.with_suffix(".damaged"))
+        rows = [r for r in self.run.stats() if r["images_seen"] <= self.images_seen]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        with self._writing("stats.jsonl"):
-            write_text(self.run.path / "stats.jsonl", text)
+        write(self.run.path / "stats.jsonl", text)
 
     @contextmanager
-    def _writing(self, name: str) -> Iterator[None]:
-        """Say in one line what could not be written, and what is still good."""
+    def _writing(self) -> Iterator[None]:
+        """Add to what could not be written what is still good."""
         try:
-            yield
-        except OSError as error:
-            raise ChibiError(
-                f"cannot write {self.run.path / name}: {error.strerror}; {self._last_good()}"
-            ) from error
+            with explained(f"cannot write {self.run.path}"):
+                yield
+        except ChibiError as error:
+            raise ChibiError(f"{error}; {self._last_good()}") from error
 
     def _last_good(self) -> str:
         checkpoints = self.run.checkpoints()

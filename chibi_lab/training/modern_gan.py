@@ -11,17 +11,11 @@ from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.models import ModernDiscriminator, ModernGenerator
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernGANConfig
-from chibi_lab.training.drawing import draw, latents, value_counts
+from chibi_lab.training.drawing import value_counts
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import ema_average
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    begin,
-    compile_networks,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
+from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
 
@@ -53,64 +47,58 @@ def train_modern_gan(
         TrainingDivergedError: If a loss or a weight stops being finite.
     """
     engine = Engine(config.device, config.precision, config.batch)
-    run, loader = begin(engine, config, out, images, resume)
-    counts = value_counts(run)
+    with begin(engine, config, out, images, resume) as (run, loader):
+        counts = value_counts(run)
 
-    generator = seeded(
-        config.seed,
-        lambda: ModernGenerator(
-            config.shape, config.channels, config.latent_dim, counts
-        ),
-        engine.device,
-    )
-    discriminator = seeded(
-        config.seed + 1,
-        lambda: ModernDiscriminator(config.shape, config.channels, counts),
-        engine.device,
-    )
-    adam = partial(optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True)
-    optimizer_g = adam(generator.parameters())
-    optimizer_d = adam(discriminator.parameters())
-    noise = torch.Generator().manual_seed(config.seed)
-    adversary = Adversary(engine, config, discriminator, optimizer_d, noise)
-    ema = AveragedModel(generator, multi_avg_fn=ema_average(config))
-    if config.compile:
-        compile_networks(generator, discriminator)
-    parallel_generator = engine.parallel(generator)
-    grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
-    parts = {
-        "generator": generator,
-        "discriminator": discriminator,
-        "ema": ema,
-        "optimizer_g": optimizer_g,
-        "optimizer_d": optimizer_d,
-        "noise": noise,
-    }
-    with Loop(
-        engine,
-        run,
-        loader,
-        parts,
-        lambda: draw(ema.module, grid),
-        resume=resume,
-        progress=progress,
-    ) as loop:
-        for real in loop:
-            # What a real image shows is asked of the generator too: like is compared with like.
-            shown = loader.attributes if counts else None
-            z = engine.normal(noise, config.batch, config.latent_dim)
-            with engine.mixed_precision():
-                fake = parallel_generator(z, shown).float()
+        generator = seeded(
+            config.seed,
+            lambda: ModernGenerator(
+                config.shape, config.channels, config.latent_dim, counts
+            ),
+            engine.device,
+        )
+        discriminator = seeded(
+            config.seed + 1,
+            lambda: ModernDiscriminator(config.shape, config.channels, counts),
+            engine.device,
+        )
+        adam = partial(
+            optim.Adam, lr=config.learning_rate, betas=config.betas, fused=True
+        )
+        optimizer_g = adam(generator.parameters())
+        optimizer_d = adam(discriminator.parameters())
+        noise = torch.Generator().manual_seed(config.seed)
+        adversary = Adversary(engine, config, discriminator, optimizer_d, noise)
+        ema = AveragedModel(generator, multi_avg_fn=ema_average(config))
+        if config.compile:
+            compile_networks(generator, discriminator)
+        parallel_generator = engine.parallel(generator)
+        parts = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "ema": ema,
+            "optimizer_g": optimizer_g,
+            "optimizer_d": optimizer_d,
+            "noise": noise,
+        }
+        with Loop(
+            engine, run, loader, parts, ema.module, resume=resume, progress=progress
+        ) as loop:
+            for real in loop:
+                # What a real image shows is asked of the generator too: like is compared with like.
+                shown = loader.attributes if counts else None
+                z = engine.normal(noise, config.batch, config.latent_dim)
+                with engine.mixed_precision():
+                    fake = parallel_generator(z, shown).float()
 
-            real_logits, figures = adversary.learn(real, fake, shown, loop.step)
-            loss_g = adversary.generator_loss(real_logits, fake, shown)
-            optimizer_g.zero_grad()
-            loss_g.backward()
-            optimizer_g.step()
-            if shown is not None:
-                wishes = generator.wishes
-                wishes.follow(engine.sum(wishes.count(shown)))
-            ema.update_parameters(generator)
-            loop.log(loss_g=loss_g, **figures)
-    engine.wait()  # until all is written
+                real_logits, figures = adversary.learn(real, fake, shown, loop.step)
+                loss_g = adversary.generator_loss(real_logits, fake, shown)
+                optimizer_g.zero_grad()
+                loss_g.backward()
+                optimizer_g.step()
+                if shown is not None:
+                    wishes = generator.wishes
+                    wishes.follow(engine.sum(wishes.count(shown)))
+                ema.update_parameters(generator)
+                loop.log(loss_g=loss_g, **figures)
     return run

@@ -14,17 +14,11 @@ from chibi_lab.losses import gaussian_nll, kl_divergence
 from chibi_lab.models import ModernDiscriminator, ModernVAE, reparametrise
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernVAEConfig
-from chibi_lab.training.drawing import draw, latents, value_counts
+from chibi_lab.training.drawing import value_counts
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.gan import ema_average, ema_weight
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    begin,
-    compile_networks,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
+from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
 # The attributes are some nats, the pixels thousands: unheard, the encoder would not learn to read.
@@ -61,98 +55,100 @@ def train_modern_vae(
         TrainingDivergedError: If a loss or a weight stops being finite.
     """
     engine = Engine(config.device, config.precision, config.batch)
-    run, loader = begin(engine, config, out, images, resume)
-    counts = value_counts(run)
+    with begin(engine, config, out, images, resume) as (run, loader):
+        counts = value_counts(run)
 
-    vae = seeded(
-        config.seed,
-        lambda: ModernVAE(config.shape, config.channels, config.latent_dim, counts),
-        engine.device,
-    )
-    learned = [*vae.encoder.parameters(), *vae.decoder.parameters()]
-    optimizer = optim.Adam(learned, config.learning_rate, config.betas, fused=True)
-    ema = AveragedModel(vae, multi_avg_fn=ema_average(config))
-    if config.compile:
-        compile_networks(vae.encoder, vae.decoder)
-    parallel_encoder = engine.parallel(vae.encoder)
-    parallel_decoder = engine.parallel(vae.decoder)
-
-    noise = torch.Generator().manual_seed(config.seed)
-    parts = {"vae": vae, "ema": ema, "optimizer": optimizer, "noise": noise}
-    if config.adversary:
-        discriminator = seeded(
-            config.seed + 1,
-            lambda: ModernDiscriminator(config.shape, config.channels, counts),
+        vae = seeded(
+            config.seed,
+            lambda: ModernVAE(config.shape, config.channels, config.latent_dim, counts),
             engine.device,
         )
-        adam = partial(optim.Adam, lr=config.adversary, betas=(0.0, 0.99), fused=True)
-        optimizer_d = adam(discriminator.parameters())
-        sharpener = adam(vae.decoder.parameters())
-        adversary = Adversary(engine, config, discriminator, optimizer_d, noise)
-        parts |= {
-            "discriminator": discriminator,
-            "optimizer_d": optimizer_d,
-            "sharpener": sharpener,
-        }
+        learned = [*vae.encoder.parameters(), *vae.decoder.parameters()]
+        optimizer = optim.Adam(learned, config.learning_rate, config.betas, fused=True)
+        ema = AveragedModel(vae, multi_avg_fn=ema_average(config))
+        if config.compile:
+            compile_networks(vae.encoder, vae.decoder)
+        parallel_encoder = engine.parallel(vae.encoder)
+        parallel_decoder = engine.parallel(vae.decoder)
 
-    def decode(z: Tensor, shown: Tensor | None) -> Tensor:
-        with engine.mixed_precision():
-            return parallel_decoder(z, shown).float()
+        noise = torch.Generator().manual_seed(config.seed)
+        parts = {"vae": vae, "ema": ema, "optimizer": optimizer, "noise": noise}
+        if config.adversary:
+            discriminator = seeded(
+                config.seed + 1,
+                lambda: ModernDiscriminator(config.shape, config.channels, counts),
+                engine.device,
+            )
+            adam = partial(
+                optim.Adam, lr=config.adversary, betas=(0.0, 0.99), fused=True
+            )
+            optimizer_d = adam(discriminator.parameters())
+            sharpener = adam(vae.decoder.parameters())
+            adversary = Adversary(engine, config, discriminator, optimizer_d, noise)
+            parts |= {
+                "discriminator": discriminator,
+                "optimizer_d": optimizer_d,
+                "sharpener": sharpener,
+            }
 
-    grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
-    with Loop(
-        engine,
-        run,
-        loader,
-        parts,
-        lambda: draw(ema.module, grid),
-        resume=resume,
-        progress=progress,
-        judged_by=None if config.adversary else "loss",
-    ) as loop:
-        for images_in in loop:
-            shown = loader.attributes if counts else None
+        def decode(z: Tensor, shown: Tensor | None) -> Tensor:
             with engine.mixed_precision():
-                mu, logvar, logits = parallel_encoder(images_in)
-            mu, logvar = mu.float(), logvar.float()
-            epsilon = engine.normal(noise, config.batch, config.latent_dim)
-            z = reparametrise(mu, logvar, epsilon)
-            reconstruction = decode(z, shown)
+                return parallel_decoder(z, shown).float()
 
-            # The variance that fits best is the mean squared error, of all ranks' images.
-            variance = engine.mean(F.mse_loss(reconstruction, images_in).detach())
-            each = 1 / len(images_in)
-            nll = each * gaussian_nll(reconstruction, images_in, variance)
-            kl = each * kl_divergence(mu, logvar)
-            reading = read_loss(logits.float(), shown, counts)
-            loss = nll + kl + LOUDNESS * reading
-            optimizer.zero_grad()
-            loss.backward()
-            # One wild batch must not throw all weights off: a nat a pixel is steep enough.
-            clip_grad_norm_(learned, images_in[0].numel())
-            optimizer.step()
-            with torch.no_grad():
-                mean, moment = engine.mean(z.mean(0)), engine.mean(each * z.T @ z)
-                weight = ema_weight(config, loop.step + 1)
-                vae.density.follow(mean, moment, weight)
-            if shown is not None:
-                wishes = vae.decoder.wishes
-                wishes.follow(engine.sum(wishes.count(shown)))
-
-            figures = {"loss": loss, "nll": nll, "kl": kl, "reading": reading}
-            if config.adversary:
-                # It judges what is drawn from the density, which the likelihood never sees.
+        with Loop(
+            engine,
+            run,
+            loader,
+            parts,
+            ema.module,
+            resume=resume,
+            progress=progress,
+            judged_by=None if config.adversary else "loss",
+        ) as loop:
+            for images_in in loop:
+                shown = loader.attributes if counts else None
+                with engine.mixed_precision():
+                    mu, logvar, logits = parallel_encoder(images_in)
+                mu, logvar = mu.float(), logvar.float()
                 epsilon = engine.normal(noise, config.batch, config.latent_dim)
-                fake = decode(vae.density(epsilon), shown)
-                real_logits, judged = adversary.learn(images_in, fake, shown, loop.step)
-                loss_g = adversary.generator_loss(real_logits, fake, shown)
-                sharpener.zero_grad()
-                loss_g.backward()
-                sharpener.step()
-                figures |= {"loss_g": loss_g, **judged}
-            ema.update_parameters(vae)
-            loop.log(variance=variance, **figures)
-    engine.wait()  # until all is written
+                z = reparametrise(mu, logvar, epsilon)
+                reconstruction = decode(z, shown)
+
+                # The variance that fits best is the mean squared error, of all ranks' images.
+                variance = engine.mean(F.mse_loss(reconstruction, images_in).detach())
+                each = 1 / len(images_in)
+                nll = each * gaussian_nll(reconstruction, images_in, variance)
+                kl = each * kl_divergence(mu, logvar)
+                reading = read_loss(logits.float(), shown, counts)
+                loss = nll + kl + LOUDNESS * reading
+                optimizer.zero_grad()
+                loss.backward()
+                # One wild batch must not throw all weights off: a nat a pixel is steep enough.
+                clip_grad_norm_(learned, images_in[0].numel())
+                optimizer.step()
+                with torch.no_grad():
+                    mean, moment = engine.mean(z.mean(0)), engine.mean(each * z.T @ z)
+                    weight = ema_weight(config, loop.step + 1)
+                    vae.density.follow(mean, moment, weight)
+                if shown is not None:
+                    wishes = vae.decoder.wishes
+                    wishes.follow(engine.sum(wishes.count(shown)))
+
+                figures = {"loss": loss, "nll": nll, "kl": kl, "reading": reading}
+                if config.adversary:
+                    # It judges what is drawn from the density, which the likelihood never sees.
+                    epsilon = engine.normal(noise, config.batch, config.latent_dim)
+                    fake = decode(vae.density(epsilon), shown)
+                    real_logits, judged = adversary.learn(
+                        images_in, fake, shown, loop.step
+                    )
+                    loss_g = adversary.generator_loss(real_logits, fake, shown)
+                    sharpener.zero_grad()
+                    loss_g.backward()
+                    sharpener.step()
+                    figures |= {"loss_g": loss_g, **judged}
+                ema.update_parameters(vae)
+                loop.log(variance=variance, **figures)
     return run
 
 

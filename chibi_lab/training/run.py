@@ -1,19 +1,56 @@
 """A run: the folder that holds all there is to know of one training."""
 
-import json
 import os
-import shutil
-import uuid
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+import re
+import reprlib
+import sys
+import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from chibi_lab.data import AttributeSchema, style_names
+from pydantic import BaseModel, Field
+from pydantic_core import from_json
+
+from chibi_lab.data import AttributeSchema
 from chibi_lab.errors import ChibiError
-from chibi_lab.training.config import TrainingConfig, config_from_json
+from chibi_lab.files import explained, open_file, place, printable, read
+from chibi_lab.reading import STRICT, checked, naming, read_json
+from chibi_lab.training.config import TrainingConfig, read_config
+
+# PyTorch, Pillow and tqdm are imported where they are used: to open a run takes none.
+if TYPE_CHECKING:
+    from PIL import Image
+
+FILES = ("config.json", "data.json", "stats.jsonl")
+FOLDERS = ("checkpoints", "samples")
+LARGEST = 100_000_000  # bytes of a file that is no checkpoint
+LARGEST_GRID = 256  # pictures
+# Below 10 to the 9 with zeros before it.
+NUMBER = r"([0-9]{9}|[1-9][0-9]{9,12})"
+
+
+class Row(BaseModel):
+    """A row of ``stats.jsonl``: means over the steps since the row before."""
+
+    model_config = STRICT | {"extra": "allow"}
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    images_seen: Annotated[int, Field(ge=0, le=10**13)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Data(BaseModel):
+    """What is read of ``data.json``; it holds more."""
+
+    model_config = STRICT | {"extra": "allow"}
+
+    data: str = ""
+    folder: str = ""
+    fingerprint: str = ""
+    files: list[str] = []
+    other_files: list[str] = []
+    credit: str = ""
 
 
 class Run:
@@ -23,7 +60,8 @@ class Run:
     were left out), ``stats.jsonl`` (a row for each stretch of images seen),
     ``checkpoints/`` (safetensors, named by images seen) and ``samples/`` (PNG grids of the same
     latents, named alike). A training that came to its end adds ``timelapse.webp``, the grids as a
-    film. A file appears whole or not at all.
+    film. A file appears whole or not at all. Files with other names are passed over; none of its
+    own may be a link.
 
     Attributes:
         path: The folder.
@@ -31,241 +69,153 @@ class Run:
     """
 
     def __init__(self, path: Path | str, config: TrainingConfig) -> None:
-        self.path = Path(path)
+        self.path = place(path)
         self.config = config
-        self._unlock: weakref.finalize | None = None
+        self._said: set[str] = set()
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
-        """Open a run that exists.
-
-        Args:
-            path: Its folder.
-
-        Returns:
-            The run.
-
-        Raises:
-            ChibiError: If there is no run, or its config cannot be read.
-        """
-        file = Path(path) / "config.json"
-        if not file.is_file():
+        """Open a run that exists."""
+        path = place(path)
+        if not is_there(path / "config.json"):
             raise ChibiError(f"{path} is not a run: it holds no config.json")
-        return cls(path, read_config(file))
-
-    @classmethod
-    def plan(cls, path: Path | str, config: TrainingConfig, resume: bool) -> "Run":
-        """Check that a training may use a folder. Nothing is written yet.
-
-        Args:
-            path: The folder: new, empty, or with ``resume`` a run.
-            config: The choices of the training.
-            resume: Whether a run that exists is continued. It must have the same config, but
-                may be given more images.
-
-        Returns:
-            The run.
-
-        Raises:
-            ChibiError: If the folder is in the way, or holds a run of another config.
-        """
-        run = cls(path, config)
-        if (run.path / "config.json").exists():
-            if not resume:
-                raise ChibiError(
-                    f"{path} holds a run already: resume it, or choose another folder"
-                )
-            run._check_same_config(cls.open(path).config)
-        elif run.path.exists() and not (run.path.is_dir() and run._is_empty()):
-            raise ChibiError(
-                f"{path} exists and is not a run: choose a new or an empty folder"
-            )
-        return run
-
-    def create(self, manifest: dict[str, Any]) -> None:
-        """Make the folder and write down the config and where the images come from.
-
-        Args:
-            manifest: What is known of the images, kept as ``data.json``.
-
-        Raises:
-            ChibiError: If the folder cannot be written, or another training writes to it.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._hold()
-            # The config first: with it the folder is a run, that can be resumed.
-            config = json.dumps(self.config.to_json(), indent=2) + "\n"
-            write_text(self.path / "config.json", config)
-            write_text(self.path / "data.json", json.dumps(manifest, indent=2) + "\n")
-            for folder in ("checkpoints", "samples"):
-                (self.path / folder).mkdir(exist_ok=True)
-                # What a killed training left: ours, and what safetensors calls it meanwhile.
-                for pattern in ("*.part", ".tmp*"):
-                    for unfinished in (self.path / folder).glob(pattern):
-                        unfinished.unlink()
-        except OSError as error:
-            raise ChibiError(
-                f"cannot write the run {self.path}: {error.strerror}"
-            ) from error
-
-    def release(self) -> None:
-        """Let other trainings write to the folder again."""
-        if self._unlock is not None:
-            self._unlock()
-            self._unlock = None
-
-    def _hold(self) -> None:
-        """Keep other trainings out, until :meth:`release` or the end of the process."""
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        folder = os.open(self.path, os.O_RDONLY)
-        unlock = weakref.finalize(self, os.close, folder)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            unlock()
-            raise ChibiError(
-                f"another training is writing to {self.path}: wait for it, or choose another folder"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        self._unlock = unlock
-
-    def _is_empty(self) -> bool:
-        """Whether the folder holds nothing but what a killed training began."""
-        return all(path.suffix == ".part" for path in self.path.iterdir())
-
-    def _check_same_config(self, before: TrainingConfig) -> None:
-        now = self.config
-        if before.kind != now.kind:
-            raise ChibiError(
-                f"{self.path} is a run of a {before.kind}, not of a {now.kind}"
-            )
-        free = {
-            "images", "minutes", "device", "tensorboard",
-            "log_every", "sample_every", "checkpoint_every",
-        }  # fmt: skip
-        # Folders may be moved: what they hold is compared when they are opened.
-        folders = not {before.data, now.data} & {*style_names()}
-        changed = [
-            f"{field.name} was {getattr(before, field.name)}, now {getattr(now, field.name)}"
-            for field in fields(before)
-            if field.name not in free
-            and not (field.name == "data" and folders)
-            and getattr(before, field.name) != getattr(now, field.name)
-        ]
-        if changed:
-            raise ChibiError(
-                f"{self.path} was trained otherwise ({'; '.join(changed)})"
-            )
+        refuse_links(path)
+        return cls(path, read_config(path / "config.json"))
 
     def data(self) -> dict[str, Any]:
         """Where the images come from, as ``data.json`` says; empty without that file."""
         file = self.path / "data.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if not is_there(file):
+            return {}
+        known = read_json(file, LARGEST)
+        with naming(file), checked():
+            return Data.model_validate(known).model_dump(exclude_unset=True)
 
     def schema(self) -> AttributeSchema | None:
         """The attributes that the model can be asked for; None if it draws without wishes."""
-        if not getattr(self.config, "conditional", False):
+        known = self.data() if getattr(self.config, "conditional", False) else {}
+        if known.get("schema") is None:
             return None
-        known = self.data().get("schema")
-        return None if known is None else AttributeSchema.from_json(known)
+        with naming(self.path / "data.json"):
+            return AttributeSchema.from_json(known["schema"])
 
     def stats(self) -> list[dict[str, float]]:
-        """The rows of ``stats.jsonl``, oldest first; empty before the first row."""
+        """The rows of ``stats.jsonl``, oldest first; empty before the first row.
+
+        What a loss of power or a kill left there is passed over, and said.
+        """
         file = self.path / "stats.jsonl"
-        if not file.exists():
+        if not is_there(file):
             return []
-        # What follows the last line's end was cut off while it was written.
-        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        lines = [*filter(None, read(file, LARGEST, links=False).split(b"\n"))]
+        rows, damaged = [], 0
+        for line in lines:
+            try:
+                row = Row.model_validate(from_json(line, allow_inf_nan=False))
+                rows.append(row.model_dump())
+            except ValueError:
+                damaged += 1
+        if damaged:
+            self._say_once(
+                f"{file}: {damaged} of {len(lines)} lines are damaged, and left out"
+            )
+        return rows
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("*.safetensors"))
+        return self._numbered("checkpoints", ".safetensors")
 
     def samples(self) -> list[Path]:
         """Sample grids, oldest first. The file name is the images seen."""
-        return sorted((self.path / "samples").glob("*.png"))
+        return self._numbered("samples", ".png")
+
+    def _numbered(self, folder: str, suffix: str) -> list[Path]:
+        """The run's own files of a folder, by number; what has another name is a stranger's."""
+        inside = self.path / folder
+        if not is_there(inside):
+            return []
+        with explained(f"cannot read {inside}"):
+            own = [n for n in os.listdir(inside) if re.fullmatch(NUMBER + suffix, n)]
+        return sorted((inside / name for name in own), key=lambda path: int(path.stem))
+
+    def open_sample(self, path: Path) -> "Image.Image":
+        """A sample grid, RGB; nothing is opened but a PNG file of a grid's size."""
+        from PIL import Image
+
+        pixels = LARGEST_GRID * (self.config.shape[0] + 4) * (self.config.shape[1] + 4)
+        with open_file(path, links=False) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            try:
+                with Image.open(file, formats=["PNG"]) as grid:
+                    if grid.width * grid.height > pixels:
+                        raise ValueError(f"{grid.width} x {grid.height} pixels")
+                    return grid.convert("RGB")
+            except (
+                OSError,
+                SyntaxError,
+                ValueError,
+                Image.DecompressionBombError,
+            ) as error:
+                raise ChibiError(f"{path} is no sample grid: {error}") from error
 
     def latest(self) -> Path:
-        """The newest checkpoint.
+        """The newest checkpoint that is whole; one that is not is named."""
+        from chibi_lab.training.checkpoint import DamagedError, read_header
 
-        Raises:
-            ChibiError: If there is none yet.
-        """
-        checkpoints = self.checkpoints()
-        if not checkpoints:
-            raise ChibiError(f"{self.path} has no checkpoint yet")
-        return checkpoints[-1]
+        damage: DamagedError | None = None
+        for path in reversed(self.checkpoints()):
+            try:
+                seen = read_header(path)[1].get("images_seen")
+                if seen != int(path.stem):
+                    raise DamagedError(
+                        f"{path} is of {reprlib.repr(seen)} images seen by what is in it"
+                    )
+            except DamagedError as error:
+                damage = damage or error
+                continue
+            if damage is not None:
+                self._say_once(
+                    f"{damage}; {path.name}, which is older, is whole and taken instead"
+                )
+            return path
+        raise damage or ChibiError(f"{self.path} has no checkpoint yet")
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            say(line)
 
     @property
     def images_seen(self) -> int:
         """Images seen up to the newest checkpoint; 0 before the first."""
-        checkpoints = self.checkpoints()
-        return int(checkpoints[-1].stem) if checkpoints else 0
+        return int(self.latest().stem) if self.checkpoints() else 0
 
 
-def read_config(file: Path) -> TrainingConfig:
-    """Read the ``config.json`` of a run.
+def say(line: str) -> None:
+    """Tell a person one line, beside a progress bar if there is one; nobody has to listen."""
+    from tqdm.auto import tqdm
 
-    Args:
-        file: Its path.
-
-    Returns:
-        The config, checked.
-
-    Raises:
-        ChibiError: If it cannot be read, or is no config.
-    """
-    try:
-        return config_from_json(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ChibiError(f"{file} cannot be read: {error.strerror}") from error
-    except (
-        json.JSONDecodeError,
-        UnicodeDecodeError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise ChibiError(f"{file} cannot be read as a config: {error}") from error
+    with suppress(OSError):
+        tqdm.write(printable(line), file=sys.stderr)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename it into place.
-
-    Args:
-        path: The file to make or to replace.
-        text: Its content.
-    """
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def is_there(path: Path) -> bool:
+    """Whether a path exists; one that cannot be looked at is not taken for one that does not."""
+    with explained(f"cannot read {path}"):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
 
 
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """Fill a folder beside its place, then rename it into place; after an error it is gone.
-
-    Args:
-        out: The folder to make, or an empty one to replace.
-
-    Yields:
-        The folder to fill.
-    """
-    beside = out.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        beside.replace(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+def refuse_links(run: Path) -> None:
+    """A link in a stranger's run would be written, copied or cleared where it points to."""
+    inside = [run / name for name in (*FILES, *FOLDERS, "tensorboard")]
+    with explained(f"cannot read {run}"):
+        for folder in (run / name for name in FOLDERS):
+            if folder.is_dir() and not folder.is_symlink():
+                inside += folder.iterdir()
+    for path in inside:
+        if path.is_symlink():
+            raise ChibiError(f"{path} is a link: the files of a run are in its folder")

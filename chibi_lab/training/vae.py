@@ -9,16 +9,9 @@ from chibi_lab.data import ImageSet, ShardSet
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
-from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
-from chibi_lab.training.loop import (
-    SAMPLE_COUNT,
-    SAMPLE_SEED,
-    Loop,
-    begin,
-    compile_networks,
-    seeded,
-)
+from chibi_lab.training.loop import Loop, seeded
+from chibi_lab.training.opening import begin, compile_networks
 from chibi_lab.training.run import Run
 
 
@@ -49,66 +42,63 @@ def train_vae(
         TrainingDivergedError: If a loss or a weight stops being finite.
     """
     engine = Engine(config.device, config.precision, config.batch)
-    run, loader = begin(engine, config, out, images, resume)
+    with begin(engine, config, out, images, resume) as (run, loader):
+        encoder = seeded(
+            config.seed,
+            lambda: Encoder(config.size, config.channels, config.latent_dim),
+            engine.device,
+        )
+        decoder = seeded(
+            config.seed + 1,
+            lambda: Decoder(config.size, config.channels, config.latent_dim),
+            engine.device,
+        )
+        optimizer = optim.Adam(
+            [*encoder.parameters(), *decoder.parameters()],
+            lr=config.learning_rate,
+            betas=config.betas,
+            fused=True,
+        )
 
-    encoder = seeded(
-        config.seed,
-        lambda: Encoder(config.size, config.channels, config.latent_dim),
-        engine.device,
-    )
-    decoder = seeded(
-        config.seed + 1,
-        lambda: Decoder(config.size, config.channels, config.latent_dim),
-        engine.device,
-    )
-    optimizer = optim.Adam(
-        [*encoder.parameters(), *decoder.parameters()],
-        lr=config.learning_rate,
-        betas=config.betas,
-        fused=True,
-    )
+        if config.compile:
+            compile_networks(encoder, decoder)
+        parallel_encoder = engine.parallel(encoder)
+        parallel_decoder = engine.parallel(decoder)
 
-    if config.compile:
-        compile_networks(encoder, decoder)
-    parallel_encoder = engine.parallel(encoder)
-    parallel_decoder = engine.parallel(decoder)
+        noise = torch.Generator().manual_seed(config.seed)
+        parts = {
+            "encoder": encoder,
+            "decoder": decoder,
+            "optimizer": optimizer,
+            "noise": noise,
+        }
+        with Loop(
+            engine,
+            run,
+            loader,
+            parts,
+            decoder,
+            resume=resume,
+            progress=progress,
+            judged_by="loss",
+        ) as loop:
+            for images_in in loop:
+                with engine.mixed_precision():
+                    mu, logvar = parallel_encoder(images_in)
+                mu, logvar = mu.float(), logvar.float()
+                epsilon = engine.normal(noise, config.batch, config.latent_dim)
+                z = reparametrise(mu, logvar, epsilon)
+                with engine.mixed_precision():
+                    reconstruction = parallel_decoder(z)
 
-    noise = torch.Generator().manual_seed(config.seed)
-    grid = latents(SAMPLE_COUNT, config.latent_dim, SAMPLE_SEED)
-    parts = {
-        "encoder": encoder,
-        "decoder": decoder,
-        "optimizer": optimizer,
-        "noise": noise,
-    }
-    with Loop(
-        engine,
-        run,
-        loader,
-        parts,
-        lambda: draw(decoder, grid),
-        resume=resume,
-        progress=progress,
-        judged_by="loss",
-    ) as loop:
-        for images_in in loop:
-            with engine.mixed_precision():
-                mu, logvar = parallel_encoder(images_in)
-            mu, logvar = mu.float(), logvar.float()
-            epsilon = engine.normal(noise, config.batch, config.latent_dim)
-            z = reparametrise(mu, logvar, epsilon)
-            with engine.mixed_precision():
-                reconstruction = parallel_decoder(z)
+                error = squared_error(reconstruction.float(), images_in)
+                kl = kl_divergence(mu, logvar)
+                loss = error + config.kl_weight * kl
+                optimizer.zero_grad()
+                # The loss is a sum over the batch, as in the article; ranks take mean gradients.
+                (engine.ranks * loss).backward()
+                optimizer.step()
 
-            error = squared_error(reconstruction.float(), images_in)
-            kl = kl_divergence(mu, logvar)
-            loss = error + config.kl_weight * kl
-            optimizer.zero_grad()
-            # The loss is a sum over the batch, as in the article; ranks take means of gradients.
-            (engine.ranks * loss).backward()
-            optimizer.step()
-
-            each = 1 / len(images_in)  # logged for one image
-            loop.log(loss=loss * each, reconstruction=error * each, kl=kl * each)
-    engine.wait()  # until all is written
+                each = 1 / len(images_in)  # logged for one image
+                loop.log(loss=loss * each, reconstruction=error * each, kl=kl * each)
     return run
