@@ -98,16 +98,11 @@ class Render:
     """Colours: pastel, or original for the style's own."""
     out: Path | None = None
     """A new or empty folder for PNG files and a table of their attributes."""
-    shards: bool = False
-    """Write archives of 1,000 avatars into --out instead, for data larger than memory."""
 
     def run(self) -> None:
         """Do it."""
         from chibi_lab.data import load_avatars, split_seeds
 
-        if self.shards:
-            self._write_shards()
-            return
         seeds = split_seeds(self.split, self.count)
         # The folder first: what is in the way is said before anything is drawn.
         out = None if self.out is None else whole_folder(place(self.out))
@@ -118,18 +113,6 @@ class Render:
         print(f"{len(images):,} avatars of {self.size} pixels. {images.credit}")
         if self.out is not None:
             print(f"written to {self.out}")
-
-    def _write_shards(self) -> None:
-        if self.out is None:
-            raise ChibiError("--shards needs a folder to write to: --out FOLDER")
-        from chibi_lab.data import split_seeds, write_shards
-
-        seeds = split_seeds(self.split, self.count)
-        shards = write_shards(self.data, seeds, self.size, self.palette, self.out)
-        print(
-            f"{len(shards):,} avatars of {self.size} pixels in {len(shards.files)} archives. "
-            f"{shards.manifest['credit']}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -482,7 +465,7 @@ def _train(command: TrainGAN | TrainVAE | TrainModernGAN | TrainModernVAE) -> No
 
 def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
     """Print the config, and what a training would take, from a few steps somewhere else."""
-    from chibi_lab.data import open_training
+    from chibi_lab.data import open_images
     from chibi_lab.training.checkpoint import read_checkpoint, with_prefix
     from chibi_lab.training.engine import is_first_rank
 
@@ -490,13 +473,13 @@ def _rehearse(loop: Callable[..., Run], config: TrainingConfig) -> None:
         for name, value in config.to_json().items():
             print(f"{name:>17}: {value}")
     few = max(config.batch, REHEARSED_IMAGES)
-    images = open_training(
+    images = open_images(
         config.data,
         config.size,
-        min(config.count, few),
-        config.palette,
-        is_first_rank(),
-        config.shape[1],
+        count=min(config.count, few),
+        palette=config.palette,
+        progress=is_first_rank(),
+        width=config.shape[1],
     )
     steps = REHEARSED_STEPS * config.batch
     never = 2 * steps + 1  # no sample grid in the steps that are timed

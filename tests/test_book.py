@@ -315,15 +315,15 @@ def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
         )
 
 
-def test_the_tables_of_ranks_and_shards_are_those_that_were_measured() -> None:
+def test_the_tables_of_ranks_and_memory_are_those_that_were_measured() -> None:
     text, ranks = text_of("13_scaling.ipynb"), result_of("ranks")
     for kind in ("gan", "vae"):
         one, two = ranks[kind]["images_per_second"].values()
         assert (
             f"| {kind} | {one:.0f} | {two:.0f} | {ranks[kind]['ratio']:.2f} |" in text
         )
-    for row in result_of("shards")["rows"]:
-        memory, speed = row["peak_memory_mib"], row["images_per_second"]
+    for row in result_of("memory")["rows"]:
+        memory, speed = row["memory_mib"], row["images_per_second"]
         cells = (
             f"{row['images']:,} | {row['megabytes']} MB | {memory} MiB | {speed:,.0f}"
         )

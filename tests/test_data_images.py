@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from chibi_lab.data import AttributeSchema, BatchLoader, ImageSet, to_float, to_uint8
+from chibi_lab.data import images as images_module
 from chibi_lab.errors import ChibiError
 
 SCHEMA = AttributeSchema(("hair",), (("long", "short"),))
@@ -250,6 +251,19 @@ def test_batches_of_portraits_are_read_from_the_file_itself(tmp_path: Path) -> N
     expected = pixels[loader.indices.numpy(), :, 1:7]
     np.testing.assert_array_equal(to_uint8(batch), expected)
     assert loader._pixels.data_ptr() == mapped.images[:, :, 1:].ctypes.data
+
+
+def test_more_than_a_gpu_should_hold_stays_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "images.npy", numbered(6))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    for limit, place in ((mapped.nbytes, "meta"), (mapped.nbytes - 1, "cpu")):
+        monkeypatch.setattr(images_module, "ON_DEVICE", limit)
+        loader = BatchLoader(mapped, batch=4, seed=0, device="meta")
+        assert loader._pixels.device.type == place
+        assert next(loader).device.type == "meta"
+    assert loader._pixels.data_ptr() == mapped.ctypes.data
 
 
 def test_images_that_run_backwards_are_read_too() -> None:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chibi_lab.data import open_images, open_loader, open_training, write_shards
-from chibi_lab.data import shards as shards_module
+from chibi_lab.data import BatchLoader, open_images
 from chibi_lab.errors import ChibiError
 
 
@@ -88,30 +87,18 @@ def test_portraits_of_a_style_are_cut_out_of_the_same_cache(tmp_path: Path) -> N
 
 
 def test_portraits_are_trained_on_from_wherever_they_come(tmp_path: Path) -> None:
-    shards = tmp_path / "shards"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards_module, "SHARD", 4)
-        write_shards(
-            "identicon", range(12), 16, "pastel", shards, workers=1, progress=False
-        )
     own = write_pictures(tmp_path / "own", 40)
-    for data in ("identicon", own, shards):
-        images = open_training(data, 16, 4, "pastel", progress=False, width=12)
+    for data in ("identicon", own):
+        images = open_images(data, 16, count=4, progress=False, width=12)
         assert (images.size, images.width, images.manifest["width"]) == (16, 12, 12)
-        assert next(open_loader(images, 4, 0)).shape == (4, 3, 16, 12)
-    held_out = open_images(shards, 16, "test", 4, progress=False, width=12)
-    assert held_out.images.shape == (4, 16, 12, 3)
+        assert next(BatchLoader(images, 4, 0)).shape == (4, 3, 16, 12)
 
 
 def test_another_width_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     own = write_pictures(tmp_path / "own", 40)
     for data in ("identicon", own):
-        for open_them in (
-            lambda data: open_images(data, 16, progress=False, width=10),
-            lambda data: open_training(data, 16, 9, "pastel", False, width=10),
-        ):
-            with pytest.raises(ChibiError, match="not 10 x 16 pixels"):
-                open_them(data)
+        with pytest.raises(ChibiError, match="not 10 x 16 pixels"):
+            open_images(data, 16, progress=False, width=10)
     assert not (tmp_path / "cache").exists()
 
 

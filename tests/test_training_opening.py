@@ -34,12 +34,12 @@ def test_a_folder_is_taken_before_the_data_are_drawn(
 ) -> None:
     drawing, may_go_on = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> ImageSet:
+    def slow(*_: object, **__: object) -> ImageSet:
         drawing.set()
         may_go_on.wait(60)
         return PICTURES
 
-    monkeypatch.setattr(opening_module, "open_training", slow)
+    monkeypatch.setattr(opening_module, "open_images", slow)
     config, ended = VAEConfig(**TINY, images=16), []
     first = threading.Thread(
         target=lambda: ended.append(train_vae(config, tmp_path / "run", progress=False))
@@ -124,7 +124,9 @@ def test_sizes_are_held_against_the_checkpoint_before_the_data_are_opened(
     known = run.config.to_json() | {"channels": 4_096, "data": "/"}
     (run.path / "config.json").write_text(json.dumps(known))
     config = Run.open(run.path).config
-    monkeypatch.setattr(opening_module, "open_training", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(
+        opening_module, "open_images", lambda *_, **__: pytest.fail("read")
+    )
     with pytest.raises(ChibiError, match="does not fit the run's config: encoder"):
         train_vae(config, run.path, resume=True, progress=False)
 
@@ -150,7 +152,9 @@ def test_a_folder_of_somebody_else_is_refused_before_the_data_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setattr(opening_module, "open_training", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(
+        opening_module, "open_images", lambda *_, **__: pytest.fail("read")
+    )
     with pytest.raises(ChibiError, match="is not yours to write to"):
         train_vae(VAEConfig(**TINY), tmp_path / "run", progress=False)
 

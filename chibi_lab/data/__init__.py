@@ -10,9 +10,8 @@ __getattr__, __dir__, __all__ = attach(
         "folder": ("FolderReport", "Skipped", "read_folder", "split_folder"),
         "images": ("BatchLoader", "ImageSet", "to_float", "to_uint8"),
         "layers": ("render_avatar",),
-        "open": ("open_images", "open_loader", "open_training"),
+        "open": ("open_images",),
         "schema": ("AttributeSchema",),
-        "shards": ("ShardLoader", "ShardSet", "open_shards", "write_shards"),
         "styles": ("PALETTES", "Palette", "StyleInfo", "style_info", "style_names"),
     },
 )

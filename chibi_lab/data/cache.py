@@ -149,7 +149,7 @@ def load_avatars(
     return drawn
 
 
-def describe(style: str, palette: str) -> dict[str, Any]:
+def _describe(style: str, palette: str) -> dict[str, Any]:
     """Whose pictures avatars are, and what their attributes mean, as JSON.
 
     Raises:
@@ -211,7 +211,9 @@ def _open(folder: Path, recipe: dict[str, Any]) -> ImageSet | None:
         if any(_sha256(folder / name) != manifest["sha256"][name] for name in _ARRAYS):
             return None
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        attributes = np.load(folder / "attributes.npy", allow_pickle=False)
+        attributes = np.load(
+            folder / "attributes.npy", mmap_mode="r", allow_pickle=False
+        )
         seeds = range(*(recipe["seeds"][key] for key in ("start", "stop", "step")))
         if images.shape[:2] != (len(seeds), recipe["size"]):
             return None
@@ -277,7 +279,7 @@ def _write_arrays(
     manifest = {
         **recipe,
         "count": len(seeds),
-        **describe(style, palette),
+        **_describe(style, palette),
         "sha256": {name: _sha256(folder / name) for name in _ARRAYS},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False)

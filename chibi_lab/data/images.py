@@ -14,6 +14,9 @@ import torch
 from chibi_lab.data.schema import AttributeSchema
 from chibi_lab.errors import ChibiError
 
+ON_DEVICE = 2**31
+"""Bytes of images that are moved to a GPU at once; of more, each batch is moved by itself."""
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -78,9 +81,10 @@ class ImageSet:
             ChibiError: If `width` is something else, or more than there is.
         """
         check_shape(self.size, width)
+        left = (self.width - width) // 2
         return dataclasses.replace(
             self,
-            images=self.images[:, :, middle(self.width, width)],
+            images=self.images[:, :, left : left + width],
             manifest={**self.manifest, "width": width},
         )
 
@@ -162,9 +166,9 @@ def to_uint8(images: torch.Tensor) -> np.ndarray:
 class BatchLoader(Iterator[torch.Tensor]):
     """Draws batches for ever, in an order that depends on the seed alone and can be continued.
 
-    The images stay uint8, on the device where they are used (a quarter of the memory of floats),
-    and only the batch that is asked for becomes float. On the CPU nothing is copied: a
-    memory-mapped set stays on disk until its pages are read.
+    The images stay uint8 (a quarter of the memory of floats), and only the batch that is asked for
+    becomes float. They are moved to the device unless there are more than `ON_DEVICE`. On the CPU
+    nothing is copied: of a memory-mapped set only the pages that a batch touches are read.
 
     Every pass over the data has an order of its own. The images left over at the end of a pass,
     fewer than a batch, are not drawn in that pass.
@@ -210,7 +214,9 @@ class BatchLoader(Iterator[torch.Tensor]):
         self.device = torch.device(device)
         self.schema = images.schema if isinstance(images, ImageSet) else None
         self.indices = torch.empty(0, dtype=torch.int64)
-        self._pixels = _share(pixels).to(self.device)
+        self._pixels = _share(pixels)
+        if self._pixels.nbytes <= ON_DEVICE:
+            self._pixels = self._pixels.to(self.device)
         self._attributes = (
             None if self.schema is None else _share(images.attributes).to(self.device)
         )
@@ -233,7 +239,8 @@ class BatchLoader(Iterator[torch.Tensor]):
         part, parts = self._share
         self.indices = batch.chunk(parts)[part]
         self._position += self.batch
-        return to_float(self._pixels[self.indices.to(self.device)])
+        rows = self._pixels[self.indices.to(self._pixels.device)]
+        return to_float(rows.to(self.device))
 
     @property
     def attributes(self) -> torch.Tensor | None:
@@ -268,18 +275,13 @@ class BatchLoader(Iterator[torch.Tensor]):
 
     def _shuffled(self) -> torch.Tensor:
         """The order of this pass, computed from the seed and the number of the pass."""
-        generator = generator_of_pass(self._seed, self._pass)
+        # SeedSequence mixes the two: pass 1 of seed 0 is not pass 0 of seed 1. The generator is the
+        # CPU's, so that the order is the same on every device.
+        mixed = np.random.SeedSequence((self._seed, self._pass)).generate_state(
+            1, np.uint64
+        )
+        generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
         return torch.randperm(len(self._pixels), generator=generator)
-
-
-def generator_of_pass(seed: int, number: int) -> torch.Generator:
-    """The random generator of one pass over some data.
-
-    SeedSequence mixes the two numbers, so pass 1 of seed 0 is not pass 0 of seed 1. It draws on the
-    CPU: the same on every device.
-    """
-    mixed = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
 def check_shape(height: int, width: int) -> None:
@@ -293,12 +295,6 @@ def check_shape(height: int, width: int) -> None:
             "images are square, or 3:4 with a width of 3/4 of their height, "
             f"not {width} x {height} pixels"
         )
-
-
-def middle(size: int, width: int) -> slice:
-    """The columns that stay when both sides of a square are cut off."""
-    left = (size - width) // 2
-    return slice(left, left + width)
 
 
 def _share(images: np.ndarray) -> torch.Tensor:

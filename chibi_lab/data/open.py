@@ -8,12 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from chibi_lab.data.cache import load_avatars, split_seeds
 from chibi_lab.data.folder import read_folder, split_folder
-from chibi_lab.data.images import BatchLoader, ImageSet, check_shape
-from chibi_lab.data.shards import INDEX, ShardLoader, ShardSet, open_shards
+from chibi_lab.data.images import ImageSet, check_shape
 from chibi_lab.data.styles import style_names
 from chibi_lab.errors import ChibiError
 from chibi_lab.files import explained, place
@@ -32,12 +29,12 @@ def open_images(
     """Open one split of a data set. No seed and no picture is in two splits.
 
     Args:
-        data: A style of DiceBear, such as "adventurer", or a folder of pictures or of shards. A
-            style comes first; a folder of the same name is "./adventurer".
+        data: A style of DiceBear, such as "adventurer", or a folder of pictures. A style comes
+            first; a folder of the same name is "./adventurer".
         size: Height in pixels.
         split: "train", "validation" or "test".
-        count: How many avatars, or images of shards at most. Of a folder every picture is used:
-            90% to train, 5% and 5% to validate and to test.
+        count: How many avatars. Of a folder every picture is used: 90% to train, 5% and 5% to
+            validate and to test.
         seed: How a folder is split; avatars have their own seeds.
         palette: Colours of avatars: "pastel" or "original".
         progress: Show a progress bar where it takes long.
@@ -70,38 +67,8 @@ def open_images(
             else "a style is, say, adventurer"
         )
         raise ChibiError(f"there is no style and no folder {str(data)!r}; {hint}")
-    if is_sharded(data):
-        return _open_shards(data, size, split, width).load(count)
     images, _ = read_folder(folder, size, progress=progress, width=width)
     return split_folder(images, seed=seed)[split]
-
-
-def open_training(
-    data: str | Path,
-    size: int,
-    count: int,
-    palette: str,
-    progress: bool = True,
-    width: int | None = None,
-) -> ImageSet | ShardSet:
-    """The training images of a data set; shards stay on disk, whatever `count` says.
-
-    Args:
-        data: A style of DiceBear, a folder of pictures, or one of shards.
-        size: Height in pixels.
-        count: How many avatars to draw.
-        palette: Colours of avatars: "pastel" or "original".
-        progress: Show a progress bar where it takes long.
-        width: Width in pixels: 3/4 of the height, or by default as much.
-
-    Raises:
-        ChibiError: As :func:`open_images`.
-    """
-    if str(data) not in style_names() and is_sharded(data):
-        return _open_shards(data, size, "train", width)
-    return open_images(
-        data, size, count=count, palette=palette, progress=progress, width=width
-    )
 
 
 def last_place(data: str, known: Mapping[str, Any]) -> str:
@@ -114,42 +81,3 @@ def last_place(data: str, known: Mapping[str, Any]) -> str:
     folder = known.get("folder")
     same = isinstance(folder, str) and Path(data) == Path(known.get("data", ""))
     return folder if same and os.path.isdir(folder) else data
-
-
-def open_loader(
-    images: ImageSet | ShardSet,
-    batch: int,
-    seed: int,
-    device: str | torch.device = "cpu",
-    share: tuple[int, int] = (0, 1),
-) -> BatchLoader | ShardLoader:
-    """Batches of what :func:`open_training` gave, in an order that depends on the seed alone.
-
-    Args:
-        images: What to draw from.
-        batch: Images in a batch.
-        seed: Decides the order.
-        device: Where the batches are wanted.
-        share: Which part of every batch, of how many equal ones.
-
-    Raises:
-        ChibiError: If the images do not fill one batch.
-    """
-    kind = ShardLoader if isinstance(images, ShardSet) else BatchLoader
-    return kind(images, batch, seed, device, share)
-
-
-def is_sharded(data: str | Path) -> bool:
-    """Whether a folder holds shards."""
-    return (place(data) / INDEX).is_file()
-
-
-def _open_shards(
-    data: str | Path, size: int, split: str, width: int | None
-) -> ShardSet:
-    shards = open_shards(place(data), split)
-    if shards.size != size:
-        raise ChibiError(
-            f"{data} holds images of {shards.size} pixels: ask for that size, or render others"
-        )
-    return shards if width in (None, size) else shards.crop(width)

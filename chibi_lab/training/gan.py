@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, optim
 from torch.optim.swa_utils import AveragedModel
 
-from chibi_lab.data import ImageSet, ShardSet
+from chibi_lab.data import ImageSet
 from chibi_lab.losses import (
     discriminator_loss,
     minimax_generator_loss,
@@ -26,7 +26,7 @@ def train_gan(
     config: GANConfig,
     out: Path | str,
     *,
-    images: ImageSet | ShardSet | None = None,
+    images: ImageSet | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:

@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from chibi_lab.data import BatchLoader, ShardLoader
+from chibi_lab.data import BatchLoader
 from chibi_lab.errors import ChibiError
 from chibi_lab.files import explained, write, writing
 from chibi_lab.reading import STRICT, checked, naming
@@ -126,7 +126,7 @@ class Loop(AbstractContextManager):
         self,
         engine: Engine,
         run: Run,
-        loader: BatchLoader | ShardLoader,
+        loader: BatchLoader,
         parts: Mapping[str, Part],
         drawer: nn.Module,
         *,

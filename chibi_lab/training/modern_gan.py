@@ -7,7 +7,7 @@ import torch
 from torch import optim
 from torch.optim.swa_utils import AveragedModel
 
-from chibi_lab.data import ImageSet, ShardSet
+from chibi_lab.data import ImageSet
 from chibi_lab.models import ModernDiscriminator, ModernGenerator
 from chibi_lab.training.adversary import Adversary
 from chibi_lab.training.config import ModernGANConfig
@@ -23,7 +23,7 @@ def train_modern_gan(
     config: ModernGANConfig,
     out: Path | str,
     *,
-    images: ImageSet | ShardSet | None = None,
+    images: ImageSet | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:

@@ -9,7 +9,7 @@ from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
-from chibi_lab.data import ImageSet, ShardSet
+from chibi_lab.data import ImageSet
 from chibi_lab.losses import gaussian_nll, kl_divergence
 from chibi_lab.models import ModernDiscriminator, ModernVAE, reparametrise
 from chibi_lab.training.adversary import Adversary
@@ -29,7 +29,7 @@ def train_modern_vae(
     config: ModernVAEConfig,
     out: Path | str,
     *,
-    images: ImageSet | ShardSet | None = None,
+    images: ImageSet | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:

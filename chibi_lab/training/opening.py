@@ -8,14 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from chibi_lab.data import (
-    BatchLoader,
-    ImageSet,
-    ShardLoader,
-    ShardSet,
-    open_loader,
-    open_training,
-)
+from chibi_lab.data import BatchLoader, ImageSet, open_images
 from chibi_lab.data.folder import changes
 from chibi_lab.data.open import last_place
 from chibi_lab.errors import ChibiError
@@ -31,9 +24,9 @@ def begin(
     engine: Engine,
     config: TrainingConfig,
     out: Path | str,
-    images: ImageSet | ShardSet | None,
+    images: ImageSet | None,
     resume: bool,
-) -> Iterator[tuple[Run, BatchLoader | ShardLoader]]:
+) -> Iterator[tuple[Run, BatchLoader]]:
     """Take the run's folder, and open the images; at the end the folder is let go.
 
     The first rank goes ahead: the others must not draw the same avatars at the same time, nor take
@@ -60,15 +53,17 @@ def begin(
         engine.wait()
 
 
-def _open(
-    engine: Engine, run: Run, images: ImageSet | ShardSet | None
-) -> BatchLoader | ShardLoader:
+def _open(engine: Engine, run: Run, images: ImageSet | None) -> BatchLoader:
     config, first = run.config, engine.is_first
     if images is None:
-        before, width = run.data(), config.shape[1]
-        data = last_place(config.data, before)
-        images = open_training(
-            data, config.size, config.count, config.palette, first, width
+        before = run.data()
+        images = open_images(
+            last_place(config.data, before),
+            config.size,
+            count=config.count,
+            palette=config.palette,
+            progress=first,
+            width=config.shape[1],
         )
         if first:
             for skipped in images.manifest.get("skipped", []):
@@ -77,7 +72,7 @@ def _open(
                 say(changed)
     config.check_images((images.size, images.width), images.schema)
     share = engine.rank, engine.ranks
-    loader = open_loader(images, config.batch, config.seed, engine.device, share)
+    loader = BatchLoader(images, config.batch, config.seed, engine.device, share)
     if first:
         known = {} if images.schema is None else {"schema": images.schema.to_json()}
         write_down(run, {**images.manifest, **known, "data": config.data})

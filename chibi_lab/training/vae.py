@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import optim
 
-from chibi_lab.data import ImageSet, ShardSet
+from chibi_lab.data import ImageSet
 from chibi_lab.losses import kl_divergence, squared_error
 from chibi_lab.models import Decoder, Encoder, reparametrise
 from chibi_lab.training.config import VAEConfig
@@ -19,7 +19,7 @@ def train_vae(
     config: VAEConfig,
     out: Path | str,
     *,
-    images: ImageSet | ShardSet | None = None,
+    images: ImageSet | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:
