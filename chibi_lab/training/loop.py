@@ -234,10 +234,9 @@ class Loop(AbstractContextManager):
         return self.images_seen // self.run.config.batch
 
     def _must_stop(self) -> bool:
-        minutes = self.run.config.minutes
-        late = (
-            minutes is not None and time.perf_counter() - self._entered >= 60 * minutes
-        )
+        minutes = self.run.config.minutes or math.inf
+        late = time.perf_counter() - self._entered >= 60 * minutes
+        late = late and self.images_seen > self._began  # each stretch brings it on
         # Ranks must stop after the same step. To ask each time would cost a wait a step.
         if self.engine.ranks > 1 and self.step % ASK_EVERY:
             return False
