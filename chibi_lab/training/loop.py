@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from chibi_lab.data import BatchLoader, ShardLoader
 from chibi_lab.errors import ChibiError
@@ -34,7 +35,7 @@ from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.film import write_timelapse
 from chibi_lab.training.progress import open_bar
-from chibi_lab.training.run import Run, say
+from chibi_lab.training.run import Run
 
 KEPT_CHECKPOINTS = 2
 ASK_EVERY = 16  # steps after which several ranks ask one another whether to stop
@@ -196,7 +197,7 @@ class Loop(AbstractContextManager):
                 f"another rank was lost at {self.images_seen:,} images seen; {self._last_good()}"
             ) from error
         if self._stopped and self.engine.is_first:
-            say(
+            tqdm.write(
                 f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}"
             )
 
