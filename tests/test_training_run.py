@@ -343,7 +343,7 @@ def test_without_a_compiler_a_training_runs_and_says_so(
     config = VAEConfig(**TINY, compile=True)
     run = train_vae(config, tmp_path / "run", images=pictures, progress=False)
     assert run.images_seen == 64
-    assert capsys.readouterr().err.count("no C++ compiler was found") == 1
+    assert capsys.readouterr().out.count("no C++ compiler was found") == 1
 
 
 def test_under_nohup_a_lost_connection_stops_nothing(

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from chibi_lab.data import BatchLoader
 from chibi_lab.errors import ChibiError
@@ -34,7 +35,7 @@ from chibi_lab.training.drawing import draw, latents
 from chibi_lab.training.engine import Engine
 from chibi_lab.training.film import write_timelapse
 from chibi_lab.training.progress import open_bar
-from chibi_lab.training.run import Run, say
+from chibi_lab.training.run import Run
 
 KEPT_CHECKPOINTS = 2
 ASK_EVERY = 16  # steps after which several ranks ask one another whether to stop
@@ -196,7 +197,7 @@ class Loop(AbstractContextManager):
                 f"another rank was lost at {self.images_seen:,} images seen; {self._last_good()}"
             ) from error
         if self._stopped and self.engine.is_first:
-            say(
+            tqdm.write(
                 f"stopped at {self.images_seen:,} images seen, saved in {self.run.path}"
             )
 
@@ -234,10 +235,9 @@ class Loop(AbstractContextManager):
         return self.images_seen // self.run.config.batch
 
     def _must_stop(self) -> bool:
-        minutes = self.run.config.minutes
-        late = (
-            minutes is not None and time.perf_counter() - self._entered >= 60 * minutes
-        )
+        minutes = self.run.config.minutes or math.inf
+        late = time.perf_counter() - self._entered >= 60 * minutes
+        late = late and self.images_seen > self._began  # each stretch brings it on
         # Ranks must stop after the same step. To ask each time would cost a wait a step.
         if self.engine.ranks > 1 and self.step % ASK_EVERY:
             return False

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import nn
+from tqdm.auto import tqdm
 
 from chibi_lab.data import BatchLoader, ImageSet, open_images
 from chibi_lab.data.folder import changes
@@ -101,7 +102,7 @@ def compile_networks(*networks: nn.Module) -> None:
     """Have networks compiled when they are first used; without a C++ compiler say so in a line."""
     compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
     if not any(map(shutil.which, compilers)):
-        say("no C++ compiler was found: the training goes on without --compile")
+        tqdm.write("no C++ compiler was found: the training goes on without --compile")
         return
     for network in networks:
         network.compile()
