@@ -229,4 +229,5 @@ def test_too_few_pictures_leave_figures_out() -> None:
     few = set_figures(real, drawn[:5], OF_JUDGE)
     assert few["kernel"] is not None
     assert all(few[name] is None for name in OF_JUDGE if name != "kernel")
-    assert None not in set_figures(real, drawn, OF_JUDGE).values()
+    enough = real.repeat(2, 1), drawn.repeat(2, 1)
+    assert None not in set_figures(*enough, OF_JUDGE).values()

@@ -47,7 +47,6 @@ SHOWN = 64  # images in a grid, 8 x 8
 PAIRS = 8  # samples shown beside their nearest training image
 TIMED = 256  # images whose drawing is timed
 POINTS = 50  # of a run's sample grids, at most so many are measured
-MOST_TILES = 256  # pictures in a sample grid; a training writes 32
 GAP = 2  # pixels between the pictures of a grid
 
 
@@ -147,7 +146,7 @@ def history(run: Run, judged: Measured) -> list[dict[str, float | None]]:
 
     entries = []
     for grid in (grids[i] for i in chosen if grids):
-        drawn = judged.features(_cut(grid, run.config.size))
+        drawn = judged.features(_cut(run, grid))
         interval = leave_out_interval(kernel, drawn)["kernel"]
         if interval is None or not np.isfinite(interval["high"]):
             continue
@@ -165,23 +164,13 @@ def history(run: Run, judged: Measured) -> list[dict[str, float | None]]:
     return entries
 
 
-def _cut(grid: Path, size: int) -> np.ndarray:
-    """The pictures of a sample grid, uint8 (N, size, size, 3).
-
-    Raises:
-        ChibiError: If the file is no grid of pictures of this size.
-    """
+def _cut(run: Run, grid: Path) -> np.ndarray:
+    """The pictures of a sample grid, uint8 (N, size, size, 3)."""
+    size, sheet = run.config.size, np.asarray(run.open_sample(grid))
     tile = size + GAP
-    try:
-        with open_file(grid) as file, Image.open(file, formats=("PNG",)) as picture:
-            columns, rows = ((side - GAP) // tile for side in picture.size)
-            whole = (columns * tile + GAP, rows * tile + GAP)
-            # Asked first: what a stranger's file holds may not fit into memory.
-            if picture.size != whole or not 1 <= rows * columns <= MOST_TILES:
-                raise ChibiError(f"{grid} is no grid of pictures of {size} pixels")
-            sheet = np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ChibiError(f"{grid} cannot be read as a picture") from error
+    rows, columns = ((side - GAP) // tile for side in sheet.shape[:2])
+    if sheet.shape[:2] != (rows * tile + GAP, columns * tile + GAP):
+        raise ChibiError(f"{grid} is no grid of pictures of {size} pixels")
     cells = sheet[GAP:, GAP:].reshape(rows, tile, columns, tile, 3).swapaxes(1, 2)
     return cells[:, :, :size, :size].reshape(-1, size, size, 3)
 
