@@ -31,6 +31,7 @@ from chibi_lab.training import (
     load_vae,
     train_vae,
 )
+from chibi_lab.training.checkpoint import write_checkpoint
 
 measuring = importlib.import_module(evaluate.__module__)  # it has the function's name
 DISTANCES = {"frechet", "kernel"}
@@ -167,8 +168,10 @@ def test_images_that_are_not_square_are_refused_before_anything_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path / "run", ModernGANConfig(size=64, width=48))
-    run.create({})
-    (run.path / "checkpoints" / "000000008.safetensors").touch()
+    (run.path / "checkpoints").mkdir(parents=True)
+    (run.path / "data.json").write_text("{}")
+    checkpoint = run.path / "checkpoints" / "000000008.safetensors"
+    write_checkpoint(checkpoint, {"ema": torch.zeros(1)}, {})
     monkeypatch.setattr(reference, "load_judge", None)  # it is not even called
     line = "^only square images can be judged and compared, not 48 x 64 pixels$"
     with pytest.raises(ChibiError, match=line):

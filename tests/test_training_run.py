@@ -225,6 +225,8 @@ def test_a_signal_saves_and_resume_ends_as_if_nothing_had_happened(
                 signal.raise_signal(number)
         log(self, **values)
 
+    if signal.getsignal(numbers[0]) is signal.SIG_IGN:  # as under nohup
+        signal.signal(numbers[0], signal.SIG_DFL)
     handler = signal.getsignal(numbers[0])
     monkeypatch.setattr(Loop, "log", press)
     stopped = train_vae(config, tmp_path / "stopped", images=pictures, progress=False)
