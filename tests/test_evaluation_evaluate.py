@@ -171,7 +171,7 @@ def test_images_that_are_not_square_are_refused_before_anything_is_opened(
     (run.path / "checkpoints").mkdir(parents=True)
     (run.path / "data.json").write_text("{}")
     checkpoint = run.path / "checkpoints" / "000000008.safetensors"
-    write_checkpoint(checkpoint, {"ema": torch.zeros(1)}, {})
+    write_checkpoint(checkpoint, {"ema": torch.zeros(1)}, {"images_seen": 8})
     monkeypatch.setattr(reference, "load_judge", None)  # it is not even called
     line = "^only square images can be judged and compared, not 48 x 64 pixels$"
     with pytest.raises(ChibiError, match=line):

@@ -122,7 +122,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         ChibiError, match=r"no\.png cannot be used, unreadable: No such"
     ):
         open_picture(tmp_path / "no.png", SHAPE)
-    with pytest.raises(ChibiError, match="cannot be used, .*it is not a regular file"):
+    with pytest.raises(ChibiError, match=r"cannot be used, .*it is not a regular file"):
         open_picture(tmp_path, SHAPE)
 
 
