@@ -25,14 +25,14 @@ browser: $(INSTALLED)  ## add a browser, for the test that drives the studio in 
 	command -v chromium > /dev/null || $(BIN)/playwright install chromium
 
 book: $(INSTALLED)  ## run every chapter and build the book
-	@echo "Running 14 chapters: about BOOKMINUTES on an idle laptop with two cores, twice that on a busy one."
+	@echo "Running 14 chapters: about 20 minutes on an idle laptop with two cores."
 	$(BIN)/jupyter-book build book/
 	@echo
 	@echo "The book is ready. Open it in a browser:"
 	@echo "  file://$(CURDIR)/_build/html/index.html"
 
 test: $(INSTALLED)  ## run the unit tests, then every notebook
-	@echo "Unit tests, then 14 chapters: about TESTMINUTES on an idle laptop with two cores."
+	@echo "Unit tests, then 14 chapters: about half an hour on an idle laptop with two cores."
 	$(BIN)/pytest --nbval
 
 # Root, as in containers, has to insist.

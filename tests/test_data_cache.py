@@ -62,7 +62,6 @@ def test_the_second_time_nothing_is_drawn(
     assert_right(second)
     assert second.manifest == first.manifest
     assert isinstance(second.images, np.memmap)
-    assert isinstance(second.attributes, np.memmap)
     assert not second.images.flags.writeable
 
 

@@ -7,6 +7,7 @@
 * The formulas need no network: MathJax is copied from an installed package.
 * Of the package's docstrings a chapter shows the first line; the rest stands in the reference.
 * The build says which chapter runs, and how long each took. A cell that stalls is one line.
+* The reference shows the types of fields, not the ranges that they are checked against.
 * The address of the repository is that of ``pyproject.toml``.
 """
 
@@ -19,7 +20,7 @@ import re
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from docutils import nodes
 from myst_nb.sphinx_ext import NbMetadataCollector
@@ -154,6 +155,14 @@ class StalledCell(python_logging.Filter):
         return True
 
 
+def leave_out_ranges(app: Sphinx, function: Any, bound: bool) -> None:
+    """Show the types of a config's fields without their ranges; its help says those."""
+    hints = getattr(function, "__annotations__", {})
+    ranged = any("Annotated" in str(t) for t in hints.values())
+    if ranged:
+        function.__annotations__ = get_type_hints(function)
+
+
 def set_address(app: Sphinx, config: Config) -> None:
     """Link the pages to the repository; ``_config.yml`` would say its address once more."""
     config.html_theme_options |= {
@@ -198,6 +207,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("literalinclude", PackageSource, override=True)
     app.connect("config-inited", use_local_mathjax)
     app.connect("config-inited", set_address)
+    app.connect("autodoc-before-process-signature", leave_out_ranges)
     app.connect("source-read", depend_on_package)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("build-finished", finish)

@@ -211,9 +211,7 @@ def _open(folder: Path, recipe: dict[str, Any]) -> ImageSet | None:
         if any(_sha256(folder / name) != manifest["sha256"][name] for name in _ARRAYS):
             return None
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        attributes = np.load(
-            folder / "attributes.npy", mmap_mode="r", allow_pickle=False
-        )
+        attributes = np.load(folder / "attributes.npy", allow_pickle=False)
         seeds = range(*(recipe["seeds"][key] for key in ("start", "stop", "step")))
         if images.shape[:2] != (len(seeds), recipe["size"]):
             return None
