@@ -68,9 +68,8 @@ def _path(
     def read(words: list[str]) -> Path:
         try:
             return place(words[0])
-        except (
-            ChibiError
-        ) as error:  # which tyro would forget where None is allowed, too
+        except ChibiError as error:
+            # tyro would forget it where None is allowed, too.
             raise SystemExit(str(error)) from None
 
     return tyro.constructors.PrimitiveConstructorSpec(

@@ -124,9 +124,8 @@ def _rename_to_new(beside: Path, path: Path) -> None:
         os.link(beside, path)
     except FileExistsError:
         raise taken from None
-    except (
-        OSError
-    ):  # no second name for a file here: a moment is left to another program
+    except OSError:
+        # No second name for a file here: a moment is left to another program.
         if os.path.lexists(path):
             raise taken from None
         beside.rename(path)

@@ -58,9 +58,8 @@ def draw_blocks(
     with contextlib.ExitStack() as stack:
         blocks = map(draw, parts)
         if workers > 1:
-            drawing(
-                style
-            )  # forked processes share it; the manifest will ask for it too
+            # Forked processes share it; the manifest will ask for it, too.
+            drawing(style)
             try:
                 blocks = stack.enter_context(_processes(workers)).map(draw, parts)
             except (OSError, ImportError, NotImplementedError) as error:
